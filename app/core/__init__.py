@@ -1,0 +1,1 @@
+"""Parts that every capability stands on; they know nothing of the layers above."""

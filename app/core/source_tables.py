@@ -1,0 +1,245 @@
+"""The application's tables, as the settings map them: every other module uses the logical names below."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    cast,
+    func,
+    inspect,
+    null,
+    select,
+)
+from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.types import TypeEngine
+
+from app.core.errors import SchemaMismatch
+from app.core.settings_file import Section, nearest
+from app.core.utc_datetime import UtcDateTime
+
+TASK_COLUMNS: dict[str, TypeEngine[Any]] = {
+    "id": BigInteger(),
+    "task_id": String(),
+    "task_type": String(),
+    "status": String(),
+    "tracking_number": String(),
+    "created_at": UtcDateTime(),
+    "started_at": UtcDateTime(),
+    "completed_at": UtcDateTime(),
+    "updated_at": UtcDateTime(),
+    "processing_time": Float(),
+    "retry_count": Integer(),
+    "error_message": Text(),
+    "image_path": Text(),
+    "document_path": Text(),
+    "screenshot_path": Text(),
+}
+RECEIPT_COLUMNS: dict[str, TypeEngine[Any]] = {
+    "id": BigInteger(),
+    "task_id": BigInteger(),
+    "tracking_number": String(),
+    "status": String(),
+    "qr_code_path": Text(),
+    "barcode_path": Text(),
+    "delivery_receipt_doc_path": Text(),
+    "tracking_screenshot_path": Text(),
+    "created_at": UtcDateTime(),
+    "updated_at": UtcDateTime(),
+}
+TASK_FILE_COLUMNS = ("image_path", "document_path", "screenshot_path")
+RECEIPT_FILE_COLUMNS = ("qr_code_path", "barcode_path", "delivery_receipt_doc_path", "tracking_screenshot_path")
+
+_REQUIRED_TASK = ("id", "status", "created_at", "completed_at")
+_REQUIRED_RECEIPT = ("id", "task_id")
+
+
+def _as_words(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_as_words), Field(min_length=1)]
+
+
+class TaskStatuses(Section):
+    """`[source.tasks.statuses]`: the application's words for each state; a word not listed is unknown and kept."""
+
+    pending: Words = ("pending",)
+    processing: Words = ("processing",)
+    completed: Words = ("completed",)
+    failed: Words = ("failed",)
+    cancelled: Words = ("cancelled",)
+
+    def state_of(self, word: str | None) -> str:
+        """Return the logical state that `word` stands for, or `unknown`."""
+        for state in ("pending", "processing", "completed", "failed", "cancelled"):
+            if word in getattr(self, state):
+                return state
+        return "unknown"
+
+
+class _MappedTable(Section):
+    table: str
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Logical name -> the application's column name; an empty name says that the application has no such column."""
+
+    @staticmethod
+    def _checked(columns: dict[str, str], known: dict[str, TypeEngine[Any]], required: tuple[str, ...]) -> None:
+        for logical, physical in columns.items():
+            if logical not in known:
+                raise ValueError(f"{logical!r} is no column we know{nearest(logical, known)}")
+            if not physical and logical in required:
+                raise ValueError(f"{logical!r} can't be left out")
+
+
+class TaskTableSettings(_MappedTable):
+    """`[source.tasks]`: the application's task table."""
+
+    table: str = Field(default="tasks", min_length=1)
+    statuses: TaskStatuses = TaskStatuses()
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
+        cls._checked(value, TASK_COLUMNS, _REQUIRED_TASK)
+        return value
+
+
+class ReceiptTableSettings(_MappedTable):
+    """`[source.receipts]`: rows that belong to a task; an empty table name says that there are none."""
+
+    table: str = "delivery_receipts"
+    open_statuses: Words = ("pending", "in_transit")
+    """Receipts whose tracking is still worth asking for."""
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
+        cls._checked(value, RECEIPT_COLUMNS, _REQUIRED_RECEIPT)
+        return value
+
+
+class SourceSettings(Section):
+    """`[source]`: the mapping of the application's tables."""
+
+    tasks: TaskTableSettings = TaskTableSettings()
+    receipts: ReceiptTableSettings = ReceiptTableSettings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTable:
+    """A mapped table; `table.c` has the logical names as keys and the application's names in SQL."""
+
+    kind: Literal["tasks", "receipts"]
+    table: Table
+    logical: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The application's name of the table."""
+        return self.table.fullname
+
+    def has(self, logical: str) -> bool:
+        """Tell whether the application has this column."""
+        return logical in self.table.c
+
+    def column(self, logical: str) -> ColumnElement[Any]:
+        """Return the column, or a typed NULL where the application has none."""
+        if self.has(logical):
+            return self.table.c[logical]
+        types = TASK_COLUMNS if self.kind == "tasks" else RECEIPT_COLUMNS
+        return cast(null(), types[logical])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTables:
+    """Both mapped tables; `receipts` is None where the application keeps none."""
+
+    tasks: SourceTable
+    receipts: SourceTable | None
+    statuses: TaskStatuses
+    open_receipts: tuple[str, ...] = ("pending", "in_transit")
+
+    def all(self) -> tuple[SourceTable, ...]:
+        return (self.tasks,) if self.receipts is None else (self.tasks, self.receipts)
+
+
+def map_source_tables(settings: SourceSettings) -> SourceTables:
+    """Build the mapped tables from the settings; nothing is asked of the database yet."""
+    return SourceTables(
+        tasks=_mapped("tasks", settings.tasks, TASK_COLUMNS),
+        receipts=_mapped("receipts", settings.receipts, RECEIPT_COLUMNS) if settings.receipts.table else None,
+        statuses=settings.tasks.statuses,
+        open_receipts=settings.receipts.open_statuses,
+    )
+
+
+def missing_parts(connection: Connection, source: SourceTables) -> list[str]:
+    """Return what the mapping names and the database lacks, one line each; an empty list means all is there."""
+    lines: list[str] = []
+    for mapped in source.all():
+        lines += _missing_of(connection, mapped)
+    return lines or _foreign_time_format(connection, source)
+
+
+def require_source(connection: Connection, source: SourceTables) -> None:
+    """Raise SchemaMismatch naming the first missing table or column."""
+    if lines := missing_parts(connection, source):
+        raise SchemaMismatch(lines[0])
+
+
+def _mapped(
+    kind: Literal["tasks", "receipts"], settings: _MappedTable, types: dict[str, TypeEngine[Any]]
+) -> SourceTable:
+    physical = {logical: settings.columns.get(logical, logical) for logical in types}
+    schema, _, name = settings.table.rpartition(".")
+    columns = [
+        Column(physical[logical], kind_, key=logical, primary_key=logical == "id")
+        for logical, kind_ in types.items()
+        if physical[logical]
+    ]
+    return SourceTable(kind=kind, table=Table(name, MetaData(), *columns, schema=schema or None), logical=tuple(types))
+
+
+def _missing_of(connection: Connection, mapped: SourceTable) -> list[str]:
+    try:
+        found = [column["name"] for column in inspect(connection).get_columns(mapped.table.name, mapped.table.schema)]
+    except NoSuchTableError:
+        advice = f"create sample data with `gengfu demo create` or name your own under [source.{mapped.kind}] table"
+        return [f"table {mapped.name!r} is not in the database; {advice}"]
+    return [
+        f"table {mapped.name!r} has no column {column.name!r}{nearest(column.name, found)}; "
+        f"name the right one under [source.{mapped.kind}.columns] {column.key} "
+        f'or write {column.key} = "" if there is none'
+        for column in mapped.table.columns
+        if column.name not in found
+    ]
+
+
+def _foreign_time_format(connection: Connection, source: SourceTables) -> list[str]:
+    """SQLite compares times as text, so that a spelling other than ours would sort wrongly."""
+    if connection.dialect.name != "sqlite":
+        return []
+    created = source.tasks.table.c.created_at
+    written = cast(created, String)
+    odd = (
+        connection.execute(
+            select(written).where(created.is_not(None), func.typeof(created) != "text").limit(1)
+        ).scalar()
+        or connection.execute(select(written).where(written.like("%T%")).limit(1)).scalar()
+    )
+    if odd is None:
+        return []
+    return [
+        f"table {source.tasks.name!r} writes times as {odd!r}; SQLite needs UTC text like '2026-01-31 02:00:00.000000'"
+    ]

@@ -1,0 +1,54 @@
+"""`[broker]` and `[service]`: where messages go, and what `gengfu up` keeps running."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from app.core.redaction import redact
+from app.core.settings_file import Section
+
+QUEUES = ("receipt", "file", "high_priority", "low_priority")
+"""The four queues, in the order in which a worker is usually told of them."""
+
+_TRANSPORTS = ("redis", "rediss", "redis+socket", "valkey", "valkeys", "amqp", "amqps", "pyamqp")
+
+
+def _broker_address(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if text and urlsplit(text).scheme not in _TRANSPORTS:
+        raise ValueError(f"{redact(text)!r} is no broker we know; use redis://, rediss://, redis+socket:// or amqp://")
+    return value
+
+
+class BrokerSettings(Section):
+    """`[broker]`."""
+
+    url: Annotated[SecretStr, AfterValidator(_broker_address)] = SecretStr("")
+    """Empty means the embedded Valkey server that `gengfu up` starts."""
+    result_backend: SecretStr = SecretStr("")
+    """Celery's result store; empty keeps none: every run's result stands in our own run history."""
+    visibility_timeout_s: int = Field(default=300, ge=60, le=86_400)
+    """Redis only: a message not acknowledged or renewed for this long goes to another worker. A living
+    worker renews its messages four times within it, so a long job is not given away."""
+    socket_timeout_s: float = Field(default=30.0, ge=1, le=300)
+
+
+class WorkerPool(Section):
+    """`[[service.workers]]`: one worker process and the queues it serves."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_\-]{0,30}$")
+    queues: tuple[str, ...] = Field(min_length=1)
+    concurrency: int = Field(default=1, ge=1, le=64)
+
+
+class ServiceSettings(Section):
+    """`[service]`: the children of `gengfu up`."""
+
+    workers: tuple[WorkerPool, ...] = (
+        WorkerPool(name="night", queues=("receipt", "file", "low_priority"), concurrency=2),
+        # Its own process: a busy pool can't be pre-empted, and an alert must not wait behind a clean-up.
+        WorkerPool(name="urgent", queues=("high_priority",), concurrency=1),
+    )
+    stop_grace_s: int = Field(default=40, ge=1, le=3600)
+    """How long a worker may finish its job after a stop was asked for (s); then it is killed and the job offered again."""
