@@ -22,8 +22,7 @@ from app.observability.settings import LoggingSettings
 from app.reporting.settings import ReportingSettings
 from app.retention.settings import RetentionSettings
 from app.schedule.settings import ScheduleSettings
-from app.service.broker_address import BrokerSettings
-from app.service.settings import ServiceSettings
+from app.service.settings import BrokerSettings, ServiceSettings
 from app.upkeep.settings import UpkeepSettings
 
 PREFIX = "GENGFU_"
@@ -182,6 +181,11 @@ def config_folder() -> Path:
     """Return the folder of TOML files: GENGFU_CONFIG, or `config/` of the checkout."""
     named = os.environ.get("GENGFU_CONFIG", "").strip()
     return Path(named).expanduser().resolve() if named else _PROJECT / "config"
+
+
+def shipped_config() -> Path:
+    """Return the folder of the TOML files that come with the program; they hold every default."""
+    return _PROJECT / "config"
 
 
 def load() -> Settings:

@@ -114,7 +114,7 @@ _sinks = _Sinks()
 def configure_logs(role: Role, settings: LoggingSettings, folder: Path) -> None:
     """Send this process's structlog events and standard-library records to the files of its role.
 
-    `app.log` gets every event of our own whatever the role; worker, beat and service have a file of their own beside it.
+    `app.log` gets every event of our own whatever the role; worker, beat and service have their own file beside it.
     """
     level = logging.getLevelNamesMapping()[settings.level]
     _sinks.close()

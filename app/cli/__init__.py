@@ -1,0 +1,47 @@
+"""The command line: one file for each noun, found by itself; heavy imports wait until a command runs."""
+
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from app import __version__
+from app.core.errors import ExitCode, GengfuError
+
+
+class ErrorsInOneLine(click.Group):
+    """A group that tells our errors in one line and exits with their code; a bug keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GengfuError as error:
+            click.secho(f"error: {error}", fg="red", err=True)
+            ctx.exit(error.exit_code)
+
+
+class Nouns(ErrorsInOneLine):
+    """Loads a noun's module only when that noun is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(name for _, name, _ in pkgutil.iter_modules([str(Path(__file__).parent)]) if name[0] != "_")
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = import_module(f"app.cli.{cmd_name}").command
+        return command
+
+
+@click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="gengfu")
+def gengfu() -> None:
+    """Gengfu, the night watchman: statistics, clean-up, disk checks and alerts for Celery applications."""
+
+
+def leave(code: ExitCode | int) -> None:
+    """End the command with this exit code; 0 just returns."""
+    if code:
+        click.get_current_context().exit(int(code))

@@ -1,0 +1,70 @@
+"""`gengfu demo`: a sample application to see the night's work on."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from app.demo.create import DemoSummary
+
+
+@click.group(name="demo")
+def command() -> None:
+    """Sample application: tables, tasks, receipts and files to try the program on."""
+
+
+@command.command()
+@click.option("--tasks", type=int, default=20_000, show_default=True, help="Number of tasks, 1 to 50,000,000.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed at the same instant: same rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
+def create(*, tasks: int, seed: int, as_json: bool) -> None:
+    """Fill the application's empty tables and the configured folders with sample data.
+
+    60 days of tasks with receipts and small files, a temporary folder and old logs. Tables that hold rows and
+    folders that hold somebody's files are refused.
+    """
+    from app.context import open_context
+    from app.demo.create import ROOT_NAMES, create_demo
+
+    with open_context() as context, _progress(tasks) as advance:
+        roots = context.roots
+        summary = create_demo(
+            context.database,
+            {name: roots[name] for name in ROOT_NAMES if name in roots},
+            context.settings.paths.logs,
+            tasks=tasks,
+            seed=seed,
+            now=context.clock.now(),
+            zone=context.zone,
+            on_progress=advance,
+        )
+    click.echo(json.dumps(asdict(summary)) if as_json else _readable(summary))
+
+
+@contextmanager
+def _progress(tasks: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on stderr while the block runs; nothing stays of it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("sample tasks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("tasks", total=tasks)
+        yield lambda done: progress.update(bar, completed=done)
+
+
+def _readable(summary: "DemoSummary") -> str:
+    return "\n".join(
+        (
+            f"Sample application created in {summary.seconds:.1f} s",
+            f"  tasks      {summary.tasks:>12,}   {summary.expired_tasks:,} of them expired",
+            f"  receipts   {summary.receipts:>12,}",
+            f"  files      {summary.files:>12,}   {summary.bytes / 1e6:,.1f} MB",
+            f"  temporary  {summary.temp_files:>12,}   {summary.expired_temp_files:,} of them older than 24 hours",
+            f"  old logs   {summary.old_logs:>12,}   older than 30 days",
+        )
+    )

@@ -1,0 +1,151 @@
+"""`gengfu up`: everything on this machine under one supervisor."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from app.context import Context
+    from app.service.children import Child
+    from app.service.member import ChildState
+
+_PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+@click.command()
+@click.option("--night", is_flag=True, help="Once everything is ready, run the night's jobs once and print a summary.")
+def command(night: bool) -> None:
+    """Start the embedded broker (if no URL is set), the workers and beat; Ctrl-C ends everything."""
+    from app.context import open_context
+    from app.observability.structured_logs import configure_logs
+    from app.service.process_lock import ProcessLock
+    from app.service.supervisor import Supervisor
+
+    with open_context() as context, contextlib.ExitStack() as stack:
+        paths = context.settings.paths
+        configure_logs("service", context.settings.logging, paths.logs)
+        context.prepare_own_tables()
+        lock = stack.enter_context(ProcessLock(paths.var / "run" / "up.lock"))
+        children = list(stack.enter_context(_children(context)))
+        names = [child.name for child in children]
+        watch = stack.enter_context(_Watch(lock, names, night=night))
+        click.echo(f"starting {', '.join(names)}; logs in {paths.logs}")
+        Supervisor(children, say=_say, on_change=watch.changed).run()
+    click.echo("everything has ended")
+
+
+@contextlib.contextmanager
+def _children(context: "Context") -> Iterator[list["Child"]]:
+    from app.service.embedded_broker import EmbeddedBroker
+
+    paths = context.settings.paths
+    ours = [*_workers(context), _beat(context)]
+    if context.settings.broker.url.get_secret_value():
+        yield ours
+        return
+    with EmbeddedBroker(paths.var, paths.logs / "broker.log").reserved() as broker:
+        yield [broker, *ours]
+
+
+def _workers(context: "Context") -> Iterator["Child"]:
+    from app.service.children import Child
+    from app.service.process_lock import ProcessLock
+    from app.service.worker_lock import worker_lock_path
+
+    settings = context.settings
+    for pool in settings.service.workers:
+        options = ["-n", f"{pool.name}@%h", "-Q", ",".join(pool.queues), "-c", str(pool.concurrency)]
+        # Gossip, mingle and heartbeats serve remote control, which is off; without them a worker is ready sooner.
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", settings.logging.level]
+        lock = worker_lock_path(settings.paths.var, pool.name)
+        yield Child(
+            name=pool.name,
+            command=[sys.executable, "-m", "celery", "-A", "tasks", "worker", *options, *quiet],
+            log_file=settings.paths.logs / "celery_worker.log",
+            # SIGTERM then ends a worker within its grace instead of waiting for the job however long.
+            env={"REMAP_SIGTERM": "SIGQUIT", **_environment()},
+            ready=lambda lock=lock: ProcessLock.read(lock) is not None,
+            ready_within_s=30.0,
+            stop_grace_s=float(settings.service.stop_grace_s),
+        )
+
+
+def _beat(context: "Context") -> "Child":
+    from app.schedule.beat_lock import beat_lock_path
+    from app.service.children import Child
+    from app.service.process_lock import ProcessLock
+
+    settings = context.settings
+    return Child(
+        name="beat",
+        command=[sys.executable, "-m", "celery", "-A", "tasks", "beat", "-l", settings.logging.level, "--pidfile="],
+        log_file=settings.paths.logs / "celerybeat.log",
+        env=_environment(),
+        ready=lambda: ProcessLock.read(beat_lock_path(settings.paths.var)) is not None,
+        ready_within_s=30.0,
+    )
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    # The packages are found from any folder, also when the program runs from a checkout that is not installed.
+    known = os.environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": f"{_PROJECT}{os.pathsep}{known}" if known else str(_PROJECT)}
+
+
+class _Watch(contextlib.AbstractContextManager["_Watch"]):
+    """Writes the children's state where `status` reads it, and starts the night's jobs once all are ready."""
+
+    def __init__(self, lock: Any, names: list[str], *, night: bool) -> None:
+        self._lock = lock
+        self._names = names
+        self._night_wanted = night
+        self._night: subprocess.Popen[bytes] | None = None
+        self._told = False
+
+    def changed(self, states: list["ChildState"]) -> None:
+        from dataclasses import asdict
+
+        self._lock.update(children=[{key: str(value) for key, value in asdict(state).items()} for state in states])
+        if not self._told and all(state.phase == "running" for state in states):
+            self._told = True
+            click.echo(f"ready: {', '.join(self._names)} - Ctrl-C ends everything")
+            if self._night_wanted:
+                self._start_night()
+
+    def _start_night(self) -> None:
+        self._night = subprocess.Popen([sys.executable, "-m", "celery_beat_manager", "night"], env=_with_environment())
+
+    def __exit__(self, *_facts: object) -> None:
+        if self._night is not None:
+            self._night.terminate()
+            self._night.wait()
+
+
+def _with_environment() -> dict[str, str]:
+    import os
+
+    return {**os.environ, **_environment()}
+
+
+def _say(event: str, fields: Mapping[str, Any]) -> None:
+    from app.service.supervisor import log_event
+
+    log_event(event, fields)
+    text = {
+        "child_died": "{child} died ({end}) after {lived_s} s; started again in {restart_in_s} s",
+        "child_killed": "{child} did not end within {after_s} s and was killed",
+        "child_not_ready": "{child} is not ready after {after_s} s; still waiting",
+        "child_not_started": "{child} could not be started: {error}; next try in {retry_in_s} s",
+        "stop_asked": "ending {children}; again Ctrl-C ends it at once",
+    }.get(event)
+    if text is not None:
+        click.echo(
+            text.format(**{key: ", ".join(v) if isinstance(v, list) else v for key, v in fields.items()}), err=True
+        )

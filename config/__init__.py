@@ -1,0 +1,1 @@
+"""What an operator edits (*.toml), and the Celery configuration made from it."""

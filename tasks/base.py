@@ -1,0 +1,114 @@
+"""One wrapper around every job: context, ids, run record, timing, errors, retries, alerts handed over."""
+
+import inspect
+import os
+import socket
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from celery import Task
+from celery.exceptions import Retry
+from kombu.exceptions import OperationalError
+
+from app.context import Context, make_context
+from app.core.errors import BadArgument
+from app.jobs import tell_alerts
+from app.runner import JobRun, Outcome, run_job
+from app.schedule.runs import Origin
+from tasks.registry import Job, find_job
+
+MOST_RETRIES = 5
+_FIRST_RETRY_S = 30
+
+log = structlog.get_logger("gengfu.tasks")
+_contexts: dict[int, Context] = {}
+
+
+def process_context() -> Context:
+    """Return this process's context; forked children share the settings and make their own connections."""
+    if not _contexts:
+        _contexts[0] = make_context()
+    return _contexts[0]
+
+
+def run_in_task(task: Task, declared: Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Run a job for Celery and return its result (a plain dict with `success`).
+
+    A temporary failure of a delivered message is tried again with a growing pause; run from a shell it is just told.
+    """
+    context = process_context()
+    eager = bool(task.request.is_eager or task.request.called_directly)
+    done = run_job(
+        context,
+        declared.spec.name,
+        _checked_call(declared, args, kwargs),
+        origin=_origin(task, declared, eager=eager),
+        hand_over=tell_alerts if eager else _publish_alerts,
+    )
+    if done.temporary and not eager and task.request.retries < MOST_RETRIES:
+        raise _retry(task, done)
+    return done.result
+
+
+def _checked_call(declared: Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the use case with its arguments; wrong ones become an error in the run's result, not a dead worker."""
+
+    def call(context: Context) -> Outcome:
+        try:
+            bound = inspect.signature(declared.function).bind(context, *args, **kwargs)
+        except TypeError as error:
+            raise BadArgument(f"job {declared.spec.name!r} can't take what it was given: {error}") from error
+        return declared.function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _origin(task: Task, declared: Job, *, eager: bool) -> Origin:
+    if eager:
+        return Origin(trigger="shell", worker=_worker_name(task))
+    headers = task.request.headers or {}
+    slot = _instant(headers.get("slot"))
+    return Origin(
+        trigger="schedule" if slot else "manual",
+        slot=slot,
+        queue=(task.request.delivery_info or {}).get("routing_key") or declared.spec.queue,
+        worker=_worker_name(task),
+        queued_at=_instant(headers.get("published_at")),
+        attempt=task.request.retries + 1,
+        run_id=_run_id(task.request.id),
+    )
+
+
+def _run_id(task_id: Any) -> str | None:
+    """Celery's id without its dashes: a message delivered again finds the row of its first delivery."""
+    return str(task_id).replace("-", "")[:32] or None
+
+
+def _worker_name(task: Task) -> str:
+    return str(task.request.hostname or f"shell@{socket.gethostname()}") + f"/{os.getpid()}"
+
+
+def _instant(text: Any) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(str(text)) if text else None
+    except ValueError:
+        return None
+    return instant if instant is None or instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _retry(task: Task, done: JobRun) -> Retry:
+    pause = _FIRST_RETRY_S * 2**task.request.retries
+    log.warning("job_will_be_tried_again", error=done.result.get("error"), in_seconds=pause)
+    retry: Retry = task.retry(countdown=pause, throw=False)
+    return retry
+
+
+def _publish_alerts(context: Context, alerts: list[dict[str, Any]]) -> None:
+    """Hand alerts to `high_priority`; with no broker they are told here and now: an alert must not wait for one."""
+    declared = find_job("send-alert-notification")
+    try:
+        declared.apply_async(kwargs={"alerts": alerts}, retry=True, retry_policy={"max_retries": 2, "timeout": 5})
+    except (OperationalError, OSError) as error:
+        log.warning("alerts_told_without_broker", error=str(error), alerts=len(alerts))
+        tell_alerts(context, alerts)

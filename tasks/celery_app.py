@@ -1,0 +1,114 @@
+"""The Celery instance: `celery -A tasks worker`, `celery -A tasks beat`."""
+
+import sys
+from typing import Any
+
+import structlog
+from celery import Celery, Task, signals
+
+from app.core.errors import GengfuError
+from app.observability.structured_logs import configure_logs
+from app.service.process_lock import ProcessLock
+from app.service.settings import QUEUES
+from app.service.worker_lock import worker_lock_path
+from config.celery_settings import celery_settings, is_redis, transport_priority
+from tasks import base, broker_guard, visibility
+from tasks.registry import Job, all_jobs, effective_specs
+
+
+class PrioritisedTask(Task):  # type: ignore[misc] # Celery ships no types
+    """A task whose `priority` means the same on every broker: 9 is the most urgent."""
+
+    abstract = True
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Publish; as Celery's, with `priority` in our meaning."""
+        # A retry repeats the options of a published message: its priority is the transport's already.
+        if not options.get("retries"):
+            ours = options.get("priority", self.priority)
+            options["priority"] = transport_priority(ours, redis=is_redis(self.app.conf.broker_url))
+        return super().apply_async(args, kwargs, **options)
+
+
+def make_app() -> Celery:
+    """Build the instance from the settings, with one Celery task for each job of the registry."""
+    context = base.process_context()
+    made = Celery("tasks", task_cls=PrioritisedTask)
+    made.conf.update(celery_settings(context.settings, context.broker_url))
+    specs = effective_specs(context.settings)
+    for name, declared in all_jobs().items():
+        _bind(made, declared, specs[name])
+    made.conf.task_routes = {spec.task_name: {"queue": spec.queue} for spec in specs.values()}
+    if is_redis(context.broker_url):
+        broker_guard.install()
+        made.steps["consumer"].add(visibility.RenewVisibility)
+    return made
+
+
+def _bind(made: Celery, declared: Job, spec: Any) -> None:
+    def entry(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return base.run_in_task(self, declared, args, kwargs)
+
+    entry.__doc__ = declared.__doc__
+    entry.__module__, entry.__name__ = spec.task_name.rsplit(".", 1)
+    made.task(
+        entry,
+        name=spec.task_name,
+        bind=True,
+        typing=False,  # arguments are checked where a message arrives, too: base.run_in_task
+        queue=spec.queue,
+        priority=spec.priority,
+        soft_time_limit=spec.soft_time_limit,
+        time_limit=spec.time_limit,
+        max_retries=base.MOST_RETRIES,
+    )
+
+
+def task_of(declared: Job) -> Task:
+    """Return the Celery task behind a job."""
+    return app.tasks[declared.spec.task_name]
+
+
+@signals.setup_logging.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
+def _set_up_logs(**_facts: Any) -> None:
+    """Keep Celery from configuring the root logger; worker and beat write to their own files."""
+    settings = base.process_context().settings
+    configure_logs("beat" if "beat" in sys.argv else "worker", settings.logging, settings.paths.logs)
+
+
+@signals.celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
+def _serve_all_queues_unless_told(instance: Any, **_facts: Any) -> None:
+    """`celery -A tasks worker` without -Q serves all four queues."""
+    if not instance.app.amqp.queues.consume_from:
+        instance.app.amqp.queues.select(QUEUES)
+
+
+@signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
+def _tell_ready(sender: Any, **_facts: Any) -> None:
+    """Leave a sign of life that `up` and `status` read without asking the broker."""
+    name = str(sender.hostname)
+    lock = ProcessLock(worker_lock_path(base.process_context().settings.paths.var, name.partition("@")[0]))
+    try:
+        lock.acquire(name=name, queues=sorted(sender.app.amqp.queues.consume_from))
+    except GengfuError as error:
+        log.warning("worker_lock_not_taken", worker=name, error=str(error))
+        return
+    _held.append(lock)
+
+
+@signals.worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
+def _forget_the_parents_lock(**_facts: Any) -> None:
+    """A child of the pool must not keep its parent's lock alive."""
+    while _held:
+        _held.pop().release()
+
+
+@signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
+def _tell_gone(**_facts: Any) -> None:
+    _forget_the_parents_lock()
+
+
+log = structlog.get_logger("gengfu.tasks")
+_held: list[ProcessLock] = []
+app = make_app()
+app.set_default()

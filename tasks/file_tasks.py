@@ -1,0 +1,24 @@
+"""Jobs around files: temporary files, logs, backups."""
+
+from app import jobs
+from app.context import Context
+from app.runner import Outcome
+from tasks.registry import job
+
+
+@job("cleanup-temp-files", cron="30 * * * *", queue="file", priority=4, soft_time_limit=900)
+def cleanup_temp_files(context: Context) -> Outcome:
+    """Delete old files in the temporary folders."""
+    return jobs.cleanup_temp_files(context)
+
+
+@job("backup-database", cron="0 1 * * *", queue="low_priority", priority=2, soft_time_limit=3600)
+def backup_database(context: Context) -> Outcome:
+    """Write a backup of the database and check it."""
+    return jobs.backup_database(context)
+
+
+@job("cleanup-logs", cron="30 4 * * *", queue="file", priority=1, soft_time_limit=900)
+def cleanup_logs(context: Context) -> Outcome:
+    """Delete rotated logs that are too old."""
+    return jobs.cleanup_logs(context)

@@ -1,0 +1,32 @@
+"""The four jobs of the night: statistics, clean-up, disk check, alerts."""
+
+from typing import Any
+
+from app import jobs
+from app.context import Context
+from app.runner import Outcome
+from tasks.registry import job
+
+
+@job("generate-daily-statistics", cron="0 2 * * *", queue="receipt", priority=3, soft_time_limit=1800)
+def generate_daily_statistics(context: Context, day: str | None = None) -> Outcome:
+    """Write the report of a local day (YYYY-MM-DD; yesterday if none is given)."""
+    return jobs.generate_daily_statistics(context, day=day)
+
+
+@job("cleanup-expired-tasks", cron="0 4 * * *", queue="low_priority", priority=2, soft_time_limit=3600)
+def cleanup_expired_tasks(context: Context, dry_run: bool = False) -> Outcome:  # noqa: FBT001, FBT002 - message argument
+    """Delete expired tasks with their receipts and files, old temporary files and old logs."""
+    return jobs.cleanup_expired_tasks(context, dry_run=dry_run)
+
+
+@job("disk-space-check", cron="15 * * * *", queue="file", priority=5, soft_time_limit=120)
+def check_disk_space(context: Context) -> Outcome:
+    """Measure every configured disk."""
+    return jobs.check_disk_space(context)
+
+
+@job("send-alert-notification", queue="high_priority", priority=9, soft_time_limit=120)
+def send_alert_notification(context: Context, alerts: Any) -> Outcome:
+    """Tell people about a list of alerts: {type, message, severity} each."""
+    return jobs.send_alert_notification(context, alerts=alerts)

@@ -1,0 +1,122 @@
+"""The one registry of jobs: name, schedule, queue, priority and limits stand beside the function they concern."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+
+from app.core.errors import SettingsError, UnknownJob
+from app.core.settings_file import nearest
+from app.runner import Outcome
+from app.schedule.job_spec import JobSpec
+from app.schedule.settings import checked_cron
+from app.service.settings import QUEUES
+from app.settings import Settings
+
+TASK_MODULES = ("tasks.monitoring_tasks", "tasks.receipt_tasks", "tasks.file_tasks", "tasks.health_tasks")
+
+_jobs: dict[str, "Job"] = {}
+
+
+class Job:
+    """A job function under its job name. `.apply()`, `.delay()` and all else of a Celery task work on it.
+
+    The Celery task behind it is made when it is first asked for, so that reading the registry needs no Celery.
+    """
+
+    def __init__(self, spec: JobSpec, function: Callable[..., Outcome]) -> None:
+        self.spec = spec
+        self.function = function
+        self.__doc__ = function.__doc__
+        self.__name__ = spec.name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(import_module("tasks.celery_app").task_of(self), name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Run the job here and now and return its result."""
+        result: dict[str, Any] = self.apply(args=args, kwargs=kwargs).result
+        return result
+
+
+def job(
+    name: str,
+    *,
+    queue: str,
+    priority: int,
+    cron: str | None = None,
+    soft_time_limit: int = 600,
+) -> Callable[[Callable[..., Outcome]], Job]:
+    """Declare a job. Its function takes the context first, then the arguments a message may carry.
+
+    The hard limit follows the soft one by a minute: time to write the report of what was done.
+    """
+    if queue not in QUEUES:
+        raise ValueError(f"job {name!r} names queue {queue!r}; there are {', '.join(QUEUES)}")
+    if cron is not None:
+        checked_cron(cron)
+
+    def declare(function: Callable[..., Outcome]) -> Job:
+        spec = JobSpec(
+            name=name,
+            task_name=f"{function.__module__}.{function.__name__}",
+            cron=cron,
+            queue=queue,
+            priority=priority,
+            soft_time_limit=soft_time_limit,
+            time_limit=soft_time_limit + 60,
+            summary=(function.__doc__ or "").strip().split("\n")[0],
+        )
+        declared = _jobs[name] = Job(spec, function)
+        return declared
+
+    return declare
+
+
+def all_jobs() -> dict[str, Job]:
+    """Return every declared job by name, in the order of declaration."""
+    for module in TASK_MODULES:
+        import_module(module)
+    return dict(_jobs)
+
+
+def find_job(name: str) -> Job:
+    """Return the job of this name. Raises UnknownJob with the nearest known name."""
+    jobs = all_jobs()
+    if name not in jobs:
+        raise UnknownJob(f"there is no job {name!r}{nearest(name, jobs)}; `celery_beat_manager.py list` shows all")
+    return jobs[name]
+
+
+def effective_specs(settings: Settings) -> dict[str, JobSpec]:
+    """Return what is declared about each job with the overrides of `[schedule.jobs.NAME]` applied.
+
+    Raises SettingsError where an override names a job that does not exist.
+    """
+    specs = {name: declared.spec for name, declared in all_jobs().items()}
+    for name in settings.schedule.jobs:
+        if name not in specs:
+            raise SettingsError(f"[schedule.jobs.{name}]: there is no job {name!r}{nearest(name, specs)}")
+    return {name: _overridden(spec, settings) for name, spec in specs.items()}
+
+
+def scheduled_specs(settings: Settings) -> Iterator[JobSpec]:
+    """Yield the jobs that beat is to send: those with a time, not switched off."""
+    if settings.schedule.enabled:
+        yield from (spec for spec in effective_specs(settings).values() if spec.cron and spec.enabled)
+
+
+def _overridden(spec: JobSpec, settings: Settings) -> JobSpec:
+    if spec.name == "system-health-check" and settings.health.interval_s is not None:
+        spec = replace(spec, cron=f"@every {settings.health.interval_s}s")
+    override = settings.schedule.jobs.get(spec.name)
+    if override is None:
+        return spec
+    if override.queue is not None and override.queue not in QUEUES:
+        raise SettingsError(
+            f"[schedule.jobs.{spec.name}] queue {override.queue!r} is not served{nearest(override.queue, QUEUES)}; "
+            f"there are {', '.join(QUEUES)}"
+        )
+    return replace(spec, **{key: value for key, value in override.model_dump().items() if value is not None})
