@@ -47,12 +47,13 @@ def create(*, tasks: int, seed: int, as_json: bool) -> None:
 
 @contextmanager
 def _progress(tasks: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on stderr while the block runs; nothing stays of it."""
+    """Show a bar on stderr, if that is a terminal, while the block runs; nothing stays of it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("sample tasks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("tasks", total=tasks)
         yield lambda done: progress.update(bar, completed=done)
 
