@@ -15,6 +15,7 @@ from sqlalchemy import URL
 from app.alerts.settings import AlertSettings
 from app.core.database import DatabaseSettings
 from app.core.errors import SettingsError
+from app.core.redaction import redact
 from app.core.settings_file import Section, TomlTree, nearest, read_toml_files
 from app.core.source_tables import SourceSettings
 from app.health.settings import HealthSettings
@@ -271,13 +272,11 @@ def _hint(key: tuple[str, ...]) -> str:
 
 def shown(settings: Settings) -> dict[str, Any]:
     """Return the settings as plain values with every secret masked, for `config show`."""
-    return _masked(settings.model_dump(mode="python"))
+    return {key: _masked(value) for key, value in settings.model_dump(mode="python").items()}
 
 
 def _masked(value: Any) -> Any:
     if isinstance(value, SecretStr):
-        from app.core.redaction import redact  # noqa: PLC0415 - only `config show` needs it
-
         return redact(value.get_secret_value())
     if isinstance(value, dict):
         return {key: _masked(inner) for key, inner in value.items()}

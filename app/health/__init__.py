@@ -1,0 +1,1 @@
+"""The state of what the program stands on: disks, system, database, broker."""

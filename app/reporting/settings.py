@@ -1,0 +1,61 @@
+"""`[reporting]`: how much detail a daily report holds, and how error messages are put into categories."""
+
+from pydantic import Field, field_validator
+
+from app.core.settings_file import Section
+
+
+class ErrorCategory(Section):
+    """`[[reporting.categories]]`: one rule. The first rule of the list that fits a message names its category."""
+
+    name: str = Field(min_length=1, max_length=100)
+    contains: tuple[str, ...] = ()
+    """Any of these in the message, whatever their case; none at all marks the rule for what fits nowhere else."""
+
+    @field_validator("contains")
+    @classmethod
+    def _no_blank_words(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not word.strip() for word in value):
+            raise ValueError("a blank word is contained in every message; remove it from `contains`")
+        return value
+
+
+DEFAULT_CATEGORIES = (
+    ErrorCategory(name="二维码识别错误", contains=("二维码", "条形码", "qr code", "qrcode", "qr_code", "barcode")),
+    ErrorCategory(
+        name="物流查询错误",
+        contains=("物流", "快递", "运单", "轨迹", "tracking", "logistics", "courier", "shipment"),
+    ),
+    ErrorCategory(name="文档生成错误", contains=("文档", "模板", "document", "docx", "template", "pdf")),
+    ErrorCategory(name="任务超时", contains=("超时", "timeout", "timed out", "time limit", "timelimit")),
+    ErrorCategory(
+        name="数据库错误",
+        contains=("数据库", "死锁", "database", "deadlock", "sqlalchemy", "psycopg", "sqlite", "postgres", "mysql"),
+    ),
+    ErrorCategory(name="其他错误"),
+)
+
+
+class ReportingSettings(Section):
+    """`[reporting]`."""
+
+    slowest: int = Field(default=5, ge=0, le=100)
+    """How many of the slowest tasks are named."""
+    failed_details: int = Field(default=50, ge=0, le=1000)
+    """How many failed tasks are described, the newest first; all of them are counted."""
+    message_length: int = Field(default=500, ge=0, le=10_000)
+    """Error messages in the report are cut at this many characters."""
+    categories: tuple[ErrorCategory, ...] = DEFAULT_CATEGORIES
+    """Error categories in the order in which they are tried."""
+
+    @field_validator("categories")
+    @classmethod
+    def _one_fallback_at_the_end(cls, value: tuple[ErrorCategory, ...]) -> tuple[ErrorCategory, ...]:
+        names = [category.name for category in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"category {twice[0]!r} is named twice")
+        if not value or value[-1].contains:
+            raise ValueError("the last category must have no `contains`: it takes what fits nowhere else")
+        if early := [category.name for category in value[:-1] if not category.contains]:
+            raise ValueError(f"category {early[0]!r} has no `contains` and is not the last; no message gets past it")
+        return value

@@ -1,0 +1,52 @@
+"""What the two databases spell differently; the figures must agree to the digit."""
+
+from datetime import datetime
+from typing import Any, Protocol, cast
+
+from sqlalchemy import CTE, ColumnElement, Connection, Select
+
+from app.core.database import Dialect
+from app.reporting import sql_postgres, sql_sqlite
+
+QUANTILES = {"median": 0.5, "p95": 0.95, "p99": 0.99}
+"""Names and fractions of the percentiles of every report."""
+
+
+class SqlDialect(Protocol):
+    """The expressions in one database's own words; the modules `sql_postgres` and `sql_sqlite` are such."""
+
+    def one_snapshot(self, connection: Connection) -> None:
+        """Let all statements of the transaction see the same rows."""
+        ...
+
+    def elapsed(self, earlier: ColumnElement[Any], later: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the seconds between two instants, exact to the microsecond; NULL where either is none."""
+        ...
+
+    def quarter_hour(self, instant: ColumnElement[Any], start: datetime) -> ColumnElement[Any]:
+        """Return how many whole quarters of an hour `instant` stands after `start`."""
+        ...
+
+    def microseconds(self, seconds: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return non-negative `seconds` as whole microseconds: sums of integers don't depend on the order of rows."""
+        ...
+
+    def quantiles(self, values: CTE, fractions: dict[str, float]) -> Select[Any]:
+        """Return one row with the named percentiles of `values.c.us`, interpolated linearly (percentile_cont)."""
+        ...
+
+    def readable(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return text in a form that the driver never fails to read; `as_text` turns it into a string."""
+        ...
+
+
+def dialect_for(name: Dialect) -> SqlDialect:
+    """Return the expressions for the database named."""
+    return cast("SqlDialect", sql_postgres if name == "postgresql" else sql_sqlite)
+
+
+def as_text(value: Any) -> str | None:
+    """Return what `SqlDialect.readable` gave as a string; bytes that are no UTF-8 become replacement characters."""
+    if value is None or isinstance(value, str):
+        return value
+    return bytes(value).decode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""The smaller nightly and hourly jobs: backlog, stuck tasks, tracking, backup."""

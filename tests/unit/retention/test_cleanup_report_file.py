@@ -1,0 +1,47 @@
+"""The day's clean-ups in one file: sums on top, every run below."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from app.retention.report_file import add_to_report, cleanup_report_path
+
+AT = datetime(2026, 3, 10, 4, 0, tzinfo=UTC)
+
+
+def _run(tasks: int, megabytes: float, errors: list[str] | None = None) -> dict[str, Any]:
+    counts = dict.fromkeys(("files_cleaned", "receipts_cleaned", "logs_cleaned", "temp_files_cleaned"), 1)
+    return {
+        **counts,
+        "success": True,
+        "tasks_cleaned": tasks,
+        "files_missing": 0,
+        "bytes_freed": int(megabytes * (1 << 20)),
+        "disk_space_freed_mb": megabytes,
+        "errors": errors or [],
+    }
+
+
+def test_the_name_is_the_local_days(tmp_path: Path) -> None:
+    assert cleanup_report_path(tmp_path, AT).name == "cleanup_report_20260310.json"
+
+
+def test_a_second_run_does_not_hide_what_the_first_one_deleted(tmp_path: Path) -> None:
+    path = cleanup_report_path(tmp_path, AT)
+    add_to_report(path, _run(150, 2.5, ["拒绝"]), AT)
+    add_to_report(path, _run(0, 0.5), AT)
+    report = json.loads(path.read_bytes())
+    assert (report["tasks_cleaned"], report["files_cleaned"], report["disk_space_freed_mb"]) == (150, 2, 3.0)
+    assert report["errors"] == ["拒绝"]
+    assert [run["tasks_cleaned"] for run in report["runs"]] == [150, 0]
+    assert report["runs_of_the_day"] == 2
+
+
+def test_a_damaged_report_is_kept_aside_and_told(tmp_path: Path) -> None:
+    path = cleanup_report_path(tmp_path, AT)
+    path.write_text('{"runs": 3}')
+    aside = add_to_report(path, _run(1, 0), AT)
+    assert aside is not None
+    assert aside.read_text() == '{"runs": 3}'
+    assert json.loads(path.read_bytes())["tasks_cleaned"] == 1

@@ -1,0 +1,146 @@
+"""The small parts of the clean-up."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.core.errors import PathRefused
+from app.core.source_tables import SourceSettings, TaskStatuses, map_source_tables
+from app.retention.expiry import expiries
+from app.retention.outbox_entry import OutboxFile, packed, unpacked
+from app.retention.problems import Problems
+from app.retention.report import Facts, result_of
+from app.retention.rows import BatchSize
+from app.retention.settings import RetentionSettings
+from app.retention.stored_paths import FileColumn, file_columns, is_final
+
+NOW = datetime(2026, 3, 10, 4, tzinfo=UTC)
+
+
+def test_a_batch_halves_after_each_time_out_and_never_goes_below_a_hundred() -> None:
+    size = BatchSize(most=1000, rows=1000)
+    for expected in (500, 250, 125, 100, 100):
+        size.failed()
+        assert size.rows == expected
+
+
+def test_three_time_outs_in_a_row_end_the_run_and_one_good_batch_starts_anew() -> None:
+    size = BatchSize(most=1000, rows=1000)
+    size.failed()
+    size.failed()
+    assert not size.hopeless
+    size.succeeded()
+    size.failed()
+    size.failed()
+    assert not size.hopeless
+    size.failed()
+    assert size.hopeless
+
+
+def test_a_batch_doubles_after_ten_good_ones_up_to_the_setting() -> None:
+    size = BatchSize(most=300, rows=200)
+    for _ in range(9):
+        size.succeeded()
+    assert size.rows == 200
+    size.succeeded()
+    assert size.rows == 300
+
+
+def test_each_status_word_expires_by_its_state() -> None:
+    statuses = TaskStatuses(completed=("completed", "完成"), failed=("failed",))
+    rules = expiries(RetentionSettings(), statuses, NOW)
+    assert [(rule.word, rule.cutoff) for rule in rules] == [
+        ("completed", NOW - timedelta(days=30)),
+        ("完成", NOW - timedelta(days=30)),
+        ("failed", NOW - timedelta(days=7)),
+    ]
+
+
+def test_a_word_that_also_stands_for_another_state_never_shortens_a_life() -> None:
+    statuses = TaskStatuses(
+        pending=("pending", "retry"), completed=("completed", "end"), failed=("failed", "end", "retry")
+    )
+    rules = expiries(RetentionSettings(), statuses, NOW)
+    assert [(rule.word, rule.state) for rule in rules] == [
+        ("completed", "completed"),
+        ("end", "completed"),
+        ("failed", "failed"),
+    ]
+
+
+def _image_column(*aliases: str) -> FileColumn:
+    settings = RetentionSettings.model_validate({"roots": {"uploads": {"aliases": list(aliases)}}})
+    source = map_source_tables(SourceSettings())
+    folders = {name: Path("/srv") / name for name in settings.roots}
+    return file_columns(source, settings, folders).tasks[0]
+
+
+@pytest.mark.parametrize(
+    ("stored", "relative"),
+    [
+        ("2026/图.jpg", "2026/图.jpg"),
+        ("/app/uploads/a.jpg", "a.jpg"),
+        ("/app/uploads/old/a.jpg", "a.jpg"),
+        ("/srv/uploads/a.jpg", "a.jpg"),
+        ("uploads/a.jpg", "a.jpg"),
+        ("/app/uploads2/a.jpg", "/app/uploads2/a.jpg"),
+        ("/srv/documents/a.jpg", "/srv/documents/a.jpg"),
+        ("../a.jpg", "../a.jpg"),
+        ("", ""),
+    ],
+)
+def test_the_longest_known_prefix_is_taken_off_and_nothing_else(stored: str, relative: str) -> None:
+    column = _image_column("/app/uploads", "/app/uploads/old", "uploads")
+    assert column.relative(stored) == relative
+    assert column.relative(stored.encode()) == relative
+
+
+def test_a_path_that_is_no_utf8_is_refused() -> None:
+    with pytest.raises(PathRefused, match=r"not_utf8: \\xffa") as caught:
+        _image_column().relative(b"\xffa.jpg")
+    assert is_final(caught.value.reason)
+
+
+def test_refusals_by_the_system_are_tried_again_and_others_are_not() -> None:
+    assert [is_final(reason) for reason in ("eacces", "eio", "erofs", "link", "changed", "enotdir")] == [
+        *(False, False, False),
+        *(True, True, True),
+    ]
+
+
+def test_packed_files_come_back_as_they_were_and_are_ascii() -> None:
+    files = [
+        OutboxFile(root="uploads", path="图/🙂.jpg", inode=7, size=9, mtime_ns=10**18, disk_bytes=4096, condemned=True),
+        OutboxFile(root="docs", path='a"\\\n.pdf'),
+        OutboxFile(root="docs", path="empty", inode=8, size=0, mtime_ns=0),
+    ]
+    text = packed(files)
+    assert text.isascii()
+    assert unpacked(text) == files
+
+
+def test_problems_are_one_line_each_and_end_at_fifty() -> None:
+    problems = Problems()
+    for number in range(50):
+        problems.add(f"磁盘\n{number}")
+    assert problems.lines()[0] == "磁盘 0"
+    assert len(problems.lines()) == 50
+    problems.add("one more")
+    assert len(problems.lines()) == 50
+    assert problems.lines()[-1] == "and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("states", "state", "success"),
+    [
+        ([], "done", True),
+        (["done", "budget"], "budget", True),
+        (["budget", "partial", "done"], "partial", True),
+        (["held", "partial"], "held", False),
+        (["partial", "failed", "held"], "failed", False),
+    ],
+)
+def test_a_run_is_as_bad_as_its_worst_phase(states: list[str], state: str, success: bool) -> None:  # noqa: FBT001 - a case of the table
+    result = result_of(Facts(run_id="r", dry_run=False, states=states))
+    assert (result.state, result.success, result.document["success"]) == (state, success, success)

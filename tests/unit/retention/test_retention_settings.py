@@ -1,0 +1,81 @@
+"""What `[retention]` accepts, refuses and fills in."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.retention.settings import RetentionSettings
+
+SHIPPED = Path(__file__).resolve().parents[3] / "config" / "retention.toml"
+
+
+def test_the_shipped_file_names_every_key_with_its_default() -> None:
+    shipped = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))["retention"]
+    assert set(shipped) == set(RetentionSettings.model_fields)
+    assert RetentionSettings(**shipped) == RetentionSettings()
+
+
+def test_the_defaults_are_the_seeds_policy() -> None:
+    settings = RetentionSettings()
+    assert (settings.completed_tasks_days, settings.failed_tasks_days) == (30, 7)
+    assert (settings.temp_files_hours, settings.log_files_days) == (24, 30)
+
+
+def test_naming_one_root_leaves_the_others_at_their_defaults() -> None:
+    settings = RetentionSettings.model_validate(
+        {"roots": {"uploads": {"aliases": ["/app/uploads"]}, "归档": {"path": "/srv/archive"}}}
+    )
+    assert settings.roots["uploads"].path == Path("var/sample/uploads")
+    assert settings.roots["uploads"].aliases == ["/app/uploads"]
+    assert {"documents", "temp", "归档"} <= settings.roots.keys()
+
+
+def test_naming_one_column_leaves_the_others_at_their_defaults() -> None:
+    settings = RetentionSettings(task_files={"image_path": "documents"})
+    assert settings.task_files["image_path"] == "documents"
+    assert settings.task_files["screenshot_path"] == "screenshots"
+
+
+@pytest.mark.parametrize("key", ["completed_tasks_days", "failed_tasks_days", "temp_files_hours", "log_files_days"])
+@pytest.mark.parametrize(("value", "accepted"), [(1, True), (0, False), (-7, False), ("bald", False), (None, False)])
+def test_ages_below_one_are_refused(key: str, value: Any, accepted: bool) -> None:  # noqa: FBT001 - a case of the table
+    if accepted:
+        assert getattr(RetentionSettings.model_validate({key: value}), key) == value
+    else:
+        with pytest.raises(ValidationError, match=key):
+            RetentionSettings.model_validate({key: value})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"task_files": {"image_path": "upload"}}, r'no \[retention.roots.upload\] \(did you mean "uploads"\?\)'),
+        ({"task_files": {"image_paht": "uploads"}}, r'no file column \(did you mean "image_path"\?\)'),
+        ({"receipt_files": {"image_path": "uploads"}}, "no file column"),
+        ({"temp_roots": ["tmp"]}, r'temp_roots names \'tmp\', but .* \(did you mean "temp"\?\)'),
+        ({"temp_roots": ["uploads"]}, "holds files of rows"),
+        ({"log_roots": ["documents"]}, "holds files of rows"),
+        ({"roots": {"logs": {"path": "/srv/logs"}}}, "our own log folder"),
+        ({"roots": {"a b": {"path": "/srv/a"}}}, "no root name"),
+        ({"roots": {"uploads": {"path": "/x", "alias": "y"}}}, "alias"),
+        ({"roots": {"new": {}}}, "path"),
+        ({"roots": {"uploads": {"aliases": ["/"]}}}, "no prefix"),
+        ({"roots": {"uploads": {"aliases": ["/app/"]}}}, "no prefix"),
+        ({"roots": {"uploads": {"aliases": ["../app"]}}}, "no prefix"),
+        ({"log_patterns": []}, "at least 1"),
+        ({"log_patterns": ["logs/*.gz"]}, "no pattern of file names"),
+        ({"temp_age": "oldest"}, "modified"),
+        ({"completed_task_days": 3}, "completed_task_days"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused_by_name(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        RetentionSettings.model_validate(values)
+
+
+def test_an_empty_root_takes_a_column_out() -> None:
+    settings = RetentionSettings(receipt_files={"qr_code_path": "", "barcode_path": ""})
+    assert "receipts" not in settings.file_roots
