@@ -11,11 +11,11 @@ PYTEST_ARGS ?=
 .DEFAULT_GOAL := help
 
 run: $(READY) ## start broker, workers and beat on sample data and do the night's work once; Ctrl-C ends it
-	@$(BIN)/gengfu demo ensure --tasks $(TASKS)
+	@$(BIN)/gengfu demo create --if-empty --tasks $(TASKS)
 	@$(BIN)/gengfu up --night
 
 once: $(READY) ## the night's work once, in one process and without a broker, then exit
-	@$(BIN)/gengfu demo ensure --tasks $(TASKS)
+	@$(BIN)/gengfu demo create --if-empty --tasks $(TASKS)
 	@$(BIN)/gengfu run --night
 
 test: $(READY) ## all checks and all tests

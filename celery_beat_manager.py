@@ -28,12 +28,11 @@ if TYPE_CHECKING:
     from app.schedule.runs import RunRecord
     from app.views import BeatStatus, JobLine
 
-NIGHT = ("generate-daily-statistics", "disk-space-check", "cleanup-expired-tasks")
-"""The jobs of a night, in their order: yesterday is counted before anything of it is deleted."""
 _PROJECT = Path(__file__).resolve().parent
 _START_WITHIN_S = 20.0
 _STOP_WITHIN_S = 20.0
 _POLL_S = 0.1
+_PUBLISH_TWICE = {"max_retries": 1, "interval_start": 0.0, "interval_step": 0.2}
 as_json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 
 
@@ -168,18 +167,16 @@ def run(name: str, wait: bool, timeout: float, as_json: bool) -> None:
 @manager.command()
 def night() -> None:
     """Run the jobs of a night once, now, through the workers, and print a summary."""
-    from app.cli._night import summary
+    from app.cli._night import NIGHT, summary
 
-    failed = False
+    records = {}
     with _context() as context:
-        records = []
         for name in NIGHT:
             click.echo(f"running {name} ...")
-            records.append(_await(context, _publish(name), name, timeout=3600.0))
-            failed = failed or records[-1].state == "failed"
-        for line in summary(context.settings.paths, records):
+            records[name] = _await(context, _publish(name), name, timeout=3600.0)
+        for line in summary(context.settings.paths, {name: record.result or {} for name, record in records.items()}):
             click.echo(line)
-    leave(ExitCode.FAILED if failed else ExitCode.OK)
+    leave(ExitCode.FAILED if any(record.state == "failed" for record in records.values()) else ExitCode.OK)
 
 
 @manager.command()
@@ -367,7 +364,7 @@ def _publish(name: str) -> str:
 
     declared = find_job(name)
     try:
-        sent = declared.apply_async(retry=True, retry_policy={"max_retries": 1, "timeout": 5.0})
+        sent = declared.apply_async(retry=True, retry_policy=_PUBLISH_TWICE)
     except (OperationalError, OSError) as error:
         where = redact(process_context().broker_url)
         raise BrokerUnavailable(
@@ -394,8 +391,9 @@ def _await(context: "Context", run_id: str, name: str, timeout: float) -> "RunRe
 
 
 def _told(record: "RunRecord") -> str:
-    head = f"{record.job}: {record.state} in {record.seconds} s"
-    return head + "\n" + json.dumps(record.result, ensure_ascii=False, indent=2)
+    from app.cli._night import told
+
+    return f"{told(record.job, record.result or {})}\n  run {record.id}: {record.state} in {record.seconds} s"
 
 
 if __name__ == "__main__":

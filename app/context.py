@@ -12,6 +12,7 @@ from app.core.clock import Clock, SystemClock
 from app.core.database import Database
 from app.core.migrate import current_version, require_head, upgrade
 from app.core.source_tables import SourceTables, map_source_tables, require_source
+from app.retention.roots import root_folders
 from app.schedule.runs import RunHistory
 from app.service.broker_address import broker_url
 from app.settings import Settings
@@ -48,8 +49,12 @@ class Context:
     @property
     def roots(self) -> Mapping[str, Path]:
         """The configured retention roots as absolute paths."""
-        below = self.settings.paths.below_home
-        return {name: below(root.path) for name, root in self.settings.retention.roots.items()}
+        return {name: path for name, path in self.folders.items() if name in self.settings.retention.roots}
+
+    @property
+    def folders(self) -> Mapping[str, Path]:
+        """The roots and our own log folder (`logs`), which is cleaned like them."""
+        return root_folders(self.settings.retention, self.settings.paths.below_home, self.settings.paths.logs)
 
     def prepare_own_tables(self) -> None:
         """Make sure our own tables are there; the embedded database is brought up to date by itself, a server's not.

@@ -20,6 +20,7 @@ from tasks.registry import Job, find_job
 
 MOST_RETRIES = 5
 _FIRST_RETRY_S = 30
+_PUBLISH_POLICY = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2}
 
 log = structlog.get_logger("gengfu.tasks")
 _contexts: dict[int, Context] = {}
@@ -108,7 +109,7 @@ def _publish_alerts(context: Context, alerts: list[dict[str, Any]]) -> None:
     """Hand alerts to `high_priority`; with no broker they are told here and now: an alert must not wait for one."""
     declared = find_job("send-alert-notification")
     try:
-        declared.apply_async(kwargs={"alerts": alerts}, retry=True, retry_policy={"max_retries": 2, "timeout": 5})
+        declared.apply_async(kwargs={"alerts": alerts}, retry=True, retry_policy=_PUBLISH_POLICY)
     except (OperationalError, OSError) as error:
         log.warning("alerts_told_without_broker", error=str(error), alerts=len(alerts))
         tell_alerts(context, alerts)

@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 from celery import Celery, Task, signals
 
+from app.context import Context
 from app.core.errors import GengfuError
 from app.observability.structured_logs import configure_logs
 from app.service.process_lock import ProcessLock
@@ -17,29 +18,31 @@ from tasks.registry import Job, all_jobs, effective_specs
 
 
 class PrioritisedTask(Task):  # type: ignore[misc] # Celery ships no types
-    """A task whose `priority` means the same on every broker: 9 is the most urgent."""
+    """A task for which `apply_async(priority=...)` means the same on every broker: 9 is the most urgent."""
 
     abstract = True
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """Publish; as Celery's, with `priority` in our meaning."""
         # A retry repeats the options of a published message: its priority is the transport's already.
-        if not options.get("retries"):
-            ours = options.get("priority", self.priority)
-            options["priority"] = transport_priority(ours, redis=is_redis(self.app.conf.broker_url))
+        if "priority" in options and not options.get("retries"):
+            options["priority"] = transport_priority(options["priority"], redis=is_redis(self.app.conf.broker_url))
         return super().apply_async(args, kwargs, **options)
 
 
-def make_app() -> Celery:
-    """Build the instance from the settings, with one Celery task for each job of the registry."""
-    context = base.process_context()
+def make_app(context: Context) -> Celery:
+    """Build an instance from the settings, with one Celery task for each job of the registry."""
     made = Celery("tasks", task_cls=PrioritisedTask)
     made.conf.update(celery_settings(context.settings, context.broker_url))
     specs = effective_specs(context.settings)
     for name, declared in all_jobs().items():
         _bind(made, declared, specs[name])
-    made.conf.task_routes = {spec.task_name: {"queue": spec.queue} for spec in specs.values()}
-    if is_redis(context.broker_url):
+    redis = is_redis(context.broker_url)
+    made.conf.task_routes = {
+        spec.task_name: {"queue": spec.queue, "priority": transport_priority(spec.priority, redis=redis)}
+        for spec in specs.values()
+    }
+    if redis:
         broker_guard.install()
         made.steps["consumer"].add(visibility.RenewVisibility)
     return made
@@ -56,8 +59,6 @@ def _bind(made: Celery, declared: Job, spec: Any) -> None:
         name=spec.task_name,
         bind=True,
         typing=False,  # arguments are checked where a message arrives, too: base.run_in_task
-        queue=spec.queue,
-        priority=spec.priority,
         soft_time_limit=spec.soft_time_limit,
         time_limit=spec.time_limit,
         max_retries=base.MOST_RETRIES,
@@ -110,5 +111,5 @@ def _tell_gone(**_facts: Any) -> None:
 
 log = structlog.get_logger("gengfu.tasks")
 _held: list[ProcessLock] = []
-app = make_app()
+app = make_app(base.process_context())
 app.set_default()

@@ -22,7 +22,7 @@ def check(as_json: bool) -> None:
     from app.health.checks.database import check_database
 
     with open_context() as context:
-        facts = check_database(context.database, context.source)
+        facts = check_database(context.database, context.source, context.clock)
         if as_json:
             click.echo(json.dumps(facts, ensure_ascii=False, default=str))
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from app.core.database import Database
     from app.demo.create import DemoSummary
 
 
@@ -20,29 +21,44 @@ def command() -> None:
 @command.command()
 @click.option("--tasks", type=int, default=20_000, show_default=True, help="Number of tasks, 1 to 50,000,000.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed at the same instant: same rows.")
+@click.option("--if-empty", is_flag=True, help="Do nothing, and say so, where the tables hold rows already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
-def create(*, tasks: int, seed: int, as_json: bool) -> None:
+def create(*, tasks: int, seed: int, if_empty: bool, as_json: bool) -> None:
     """Fill the application's empty tables and the configured folders with sample data.
 
     60 days of tasks with receipts and small files, a temporary folder and old logs. Tables that hold rows and
     folders that hold somebody's files are refused.
     """
     from app.context import open_context
+    from app.core.migrate import upgrade
     from app.demo.create import ROOT_NAMES, create_demo
+    from app.retention.roots import init_roots
 
-    with open_context() as context, _progress(tasks) as advance:
-        roots = context.roots
-        summary = create_demo(
-            context.database,
-            {name: roots[name] for name in ROOT_NAMES if name in roots},
-            context.settings.paths.logs,
-            tasks=tasks,
-            seed=seed,
-            now=context.clock.now(),
-            zone=context.zone,
-            on_progress=advance,
-        )
+    with open_context() as context:
+        if if_empty and _tasks_there(context.database):
+            click.echo(f"no sample data made: {context.database.display_url} holds tasks already")
+            return
+        upgrade(context.database)
+        with _progress(tasks) as advance:
+            summary = create_demo(
+                context.database,
+                {name: context.roots[name] for name in ROOT_NAMES if name in context.roots},
+                context.settings.paths.logs,
+                tasks=tasks,
+                seed=seed,
+                now=context.clock.now(),
+                zone=context.zone,
+                on_progress=advance,
+            )
+        init_roots(context.database, context.folders, context.clock)
     click.echo(json.dumps(asdict(summary)) if as_json else _readable(summary))
+
+
+def _tasks_there(database: "Database") -> bool:
+    from app.demo.rows import holds_rows
+
+    with database.read() as connection:
+        return holds_rows(connection)
 
 
 @contextmanager

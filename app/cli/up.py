@@ -112,7 +112,7 @@ class _Watch(contextlib.AbstractContextManager["_Watch"]):
     def changed(self, states: list["ChildState"]) -> None:
         from dataclasses import asdict
 
-        self._lock.update(children=[{key: str(value) for key, value in asdict(state).items()} for state in states])
+        self._lock.update(children=[asdict(state) for state in states])
         if not self._told and all(state.phase == "running" for state in states):
             self._told = True
             click.echo(f"ready: {', '.join(self._names)} - Ctrl-C ends everything")

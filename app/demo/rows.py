@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import psycopg2
-from sqlalchemy import Connection, Table, func, insert, select, text
+from sqlalchemy import Connection, Table, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.core.errors import BadArgument
@@ -47,6 +47,13 @@ def advance_sequences(connection: Connection) -> None:
         sequence = func.pg_get_serial_sequence(table.name, "id")
         # With no row, max() is NULL and setval() then changes nothing.
         connection.execute(select(func.setval(sequence, func.max(table.c.id))))
+
+
+def holds_rows(connection: Connection) -> bool:
+    """Say whether the task table exists and holds a row."""
+    if not inspect(connection).has_table(schema.tasks.name):
+        return False
+    return connection.execute(select(schema.tasks.c.id).limit(1)).first() is not None
 
 
 def _require_empty(connection: Connection, table: Table) -> None:

@@ -48,7 +48,7 @@ def parse_day(text: str) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise BadArgument(f"{text!r} is no day; write it as 2026-03-09")
+    raise BadArgument(f"{text!r} is no day; write it as YYYY-MM-DD")
 
 
 def _day_of(name: str) -> date | None:

@@ -1,0 +1,86 @@
+"""What a night did, for people: counts, and where reports and logs stand."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from app.settings import Paths
+
+NIGHT = ("generate-daily-statistics", "disk-space-check", "cleanup-expired-tasks")
+"""The jobs of a night, in their order: yesterday is counted before anything of it is deleted."""
+
+
+def summary(paths: Paths, results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines of the summary of a night; `results` are the jobs' results by name."""
+    yield ""
+    for name, result in results.items():
+        yield told(name, result)
+    yield ""
+    yield f"reports   {paths.daily_reports}"
+    yield f"alerts    {paths.logs / 'critical_alerts.log'}, warning_alerts.log, error_alerts.log"
+    yield f"logs      {paths.logs / 'app.log'}, celery_worker.log, celerybeat.log"
+    yield "status    python celery_beat_manager.py status"
+
+
+def told(name: str, result: Mapping[str, Any]) -> str:
+    """Return one job's result in a few lines."""
+    if not result.get("success") and "error" in result:
+        return f"{name}: FAILED - {result['error']}"
+    if "skipped" in result:
+        return f"{name}: skipped - {result['skipped']}"
+    lines = _LINES.get(name, _plain)
+    return "\n".join((f"{name}: {_word(result)}", *(f"  {line}" for line in lines(result))))
+
+
+def _word(result: Mapping[str, Any]) -> str:
+    return ("done" if result.get("success") else "FAILED") + (" (dry run)" if result.get("dry_run") else "")
+
+
+def _statistics(result: Mapping[str, Any]) -> Iterator[str]:
+    tasks, errors = result["task_statistics"], result["error_statistics"]["error_categories"]
+    yield (
+        f"{result['date']}: {tasks['total_tasks']:,} tasks, {tasks['completion_rate']} % completed, "
+        f"{tasks['failure_rate']} % failed, {tasks['average_processing_time']} s on average"
+    )
+    yield "errors: " + (", ".join(f"{name} {count}" for name, count in errors.items() if count) or "none")
+    yield f"report: {result['report_path']}"
+
+
+def _cleanup(result: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"{result['tasks_cleaned']:,} tasks, {result['receipts_cleaned']:,} receipts, "
+        f"{result['files_cleaned']:,} files, {result['logs_cleaned']:,} logs; "
+        f"{result['disk_space_freed_mb']:,} MB freed"
+    )
+    refused = result.get("refused_paths") or {}
+    if refused:
+        yield "paths refused: " + ", ".join(f"{reason} {count}" for reason, count in refused.items())
+    for held in result.get("held_roots") or []:
+        yield f"held: {held['root']}: {held['why']}"
+    for error in result["errors"][:5]:
+        yield f"error: {error}"
+    if result.get("report_path"):
+        yield f"report: {result['report_path']}"
+
+
+def _disk(result: Mapping[str, Any]) -> Iterator[str]:
+    for mount in result.get("mounts", []):
+        yield (
+            f"{mount['mount']}: {mount['usage_percent']} % of {mount['total_gb']} GB used, "
+            f"{mount['free_gb']} GB free: {mount['status']}"
+        )
+    yield f"report: {result['report_path']}"
+
+
+def _plain(result: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in result.items():
+        if key != "success" and not isinstance(value, dict | list):
+            yield f"{key}: {value}"
+
+
+_LINES = {
+    "generate-daily-statistics": _statistics,
+    "cleanup-expired-tasks": _cleanup,
+    "cleanup-temp-files": _cleanup,
+    "cleanup-logs": _cleanup,
+    "disk-space-check": _disk,
+}

@@ -1,0 +1,260 @@
+"""The use cases, a few lines each; the only place that combines capabilities."""
+
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from app.alerts.alert import Alert
+from app.alerts.notify import send_alerts
+from app.alerts.rules import evaluate_cleanup, evaluate_daily, evaluate_disk
+from app.context import Context
+from app.core.atomic_json import write_json
+from app.core.clock import local_date
+from app.core.errors import BadArgument, ExitCode, UnknownJob
+from app.core.settings_file import nearest
+from app.health.checks.broker import check_broker
+from app.health.checks.disk import check_disks
+from app.health.checks.system import resources
+from app.health.disk_report import append_disk_report, disk_report_path
+from app.health.summary import system_health as look_at_everything
+from app.observability.structured_logs import ACTIVE_LOGS
+from app.reporting.daily_report import build_daily_report
+from app.reporting.report_files import parse_day
+from app.retention.cleanup import CleanupResult, cleanup_expired
+from app.retention.report_file import add_to_report, cleanup_report_path
+from app.retention.workplace import Workplace
+from app.runner import JobRun, Outcome, run_job
+from app.schedule.runs import Origin
+from app.service.settings import QUEUES
+from app.upkeep import backup, pending, timeouts, tracking
+
+log = structlog.get_logger("gengfu.jobs")
+
+_EXIT_OF_STATE = {"held": ExitCode.HELD, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
+
+
+def generate_daily_statistics(context: Context, *, day: str | None = None) -> Outcome:
+    """Write the report of a local day (`YYYY-MM-DD`; yesterday if none is given) and judge it.
+
+    Returns the report's own keys with `success`, `report_path` and `alerts`. Raises BadArgument for a day that is none.
+    """
+    chosen = _day(day, context)
+    context.prepare_database()
+    report = build_daily_report(
+        context.database,
+        context.source,
+        context.settings.reporting,
+        chosen,
+        context.zone,
+        context.clock,
+        _system_statistics(context),
+    )
+    path = context.settings.paths.daily_reports / report.path_name
+    # Rows of that day are gone since it was first counted: the earlier report tells more than a new one would.
+    kept = bool(report.rows_removed) and path.exists()
+    if not kept:
+        write_json(path, report.document)
+    alerts = _judged(context, evaluate_daily, report.document)
+    facts = {"success": True, "report_path": str(path), "report_kept": kept, "alerts": len(alerts)}
+    return Outcome(result={**report.document, **facts}, alerts=alerts, report=path)
+
+
+def cleanup_expired_tasks(context: Context, *, dry_run: bool = False) -> Outcome:
+    """Delete expired tasks with receipts and files, old temporary files and logs; with `dry_run` only count them."""
+    if not isinstance(dry_run, bool):
+        raise BadArgument(f"dry_run is {dry_run!r}; it takes true or false")
+    context.prepare_database()
+    return _cleaned(context, cleanup_expired(_workplace(context), run_id=context.run_id, dry_run=dry_run))
+
+
+def cleanup_temp_files(context: Context) -> Outcome:
+    """Delete old files in the temporary folders only."""
+    context.prepare_own_tables()
+    return _cleaned(context, cleanup_expired(_workplace(context), run_id=context.run_id, only="temp"))
+
+
+def cleanup_logs(context: Context) -> Outcome:
+    """Delete old logs only."""
+    context.prepare_own_tables()
+    return _cleaned(context, cleanup_expired(_workplace(context), run_id=context.run_id, only="logs"))
+
+
+def check_disk_space(context: Context) -> Outcome:
+    """Measure every configured disk and add the sample to the day's report; needs no database."""
+    measured = check_disks(_disk_paths(context), context.settings.health.disk)
+    at = context.clock.now().astimezone(context.zone)
+    path = disk_report_path(context.settings.paths.daily_reports, at)
+    set_aside = append_disk_report(path, measured, at)
+    alerts = _judged(context, evaluate_disk, measured)
+    result = {**measured, "report_path": str(path), "alerts": len(alerts)}
+    if set_aside is not None:
+        result["damaged_report_kept_as"] = str(set_aside)
+    return Outcome(result=result, alerts=alerts, report=path)
+
+
+def send_alert_notification(context: Context, *, alerts: Any) -> Outcome:
+    """Tell people about alerts (a list of {type, message, severity, ...}); a malformed one is refused by its index."""
+    paths = context.settings.paths
+    result = send_alerts(
+        alerts,
+        settings=context.settings.alerts,
+        clock=context.clock,
+        zone=context.zone,
+        logs=paths.logs,
+        reports=paths.alert_reports,
+    )
+    return Outcome(result=result)
+
+
+def check_pending_tasks(context: Context) -> Outcome:
+    """Count tasks that wait for longer than they should."""
+    context.prepare_database()
+    return _with_alerts(pending.check_pending(context.database, context.source, context.settings.upkeep, context.clock))
+
+
+def check_timeout_tasks(context: Context) -> Outcome:
+    """Find tasks that are processed for longer than they may be."""
+    context.prepare_database()
+    return _with_alerts(
+        timeouts.check_timeouts(context.database, context.source, context.settings.upkeep, context.clock)
+    )
+
+
+def update_all_pending_tracking(context: Context) -> Outcome:
+    """Ask the tracking service about open receipts."""
+    context.prepare_database()
+    return _with_alerts(
+        tracking.update_pending_tracking(context.database, context.source, context.settings.upkeep, context.clock)
+    )
+
+
+def backup_database(context: Context) -> Outcome:
+    """Write a checked backup of the database."""
+    settings = context.settings.upkeep
+    folder = context.settings.paths.below_home(Path(settings.backup_folder))
+    return _with_alerts(
+        backup.backup_database(context.database, settings, folder, context.clock, context.zone)
+    )
+
+
+def system_health_check(context: Context) -> Outcome:
+    """Look at database, broker, queues, disks, memory and processor; a dead one is told, not raised."""
+    result = look_at_everything(
+        database=context.database,
+        source=context.source,
+        settings=context.settings.health,
+        clock=context.clock,
+        paths=_disk_paths(context),
+        broker=lambda: check_broker(context.broker_url, QUEUES, context.clock),
+    )
+    return Outcome(result=result)
+
+
+USE_CASES: dict[str, Callable[..., Outcome]] = {
+    "generate-daily-statistics": generate_daily_statistics,
+    "cleanup-expired-tasks": cleanup_expired_tasks,
+    "disk-space-check": check_disk_space,
+    "send-alert-notification": send_alert_notification,
+    "check-pending-tasks": check_pending_tasks,
+    "check-timeout-tasks": check_timeout_tasks,
+    "update-all-pending-tracking": update_all_pending_tracking,
+    "cleanup-temp-files": cleanup_temp_files,
+    "cleanup-logs": cleanup_logs,
+    "backup-database": backup_database,
+    "system-health-check": system_health_check,
+}
+"""Every job by its name, for running without Celery."""
+
+
+def run_here(context: Context, name: str, **arguments: Any) -> JobRun:
+    """Run a job in this process, without broker, and tell its alerts here. Raises UnknownJob with the nearest name."""
+    if name not in USE_CASES:
+        raise UnknownJob(f"there is no job {name!r}{nearest(name, USE_CASES)}; `celery_beat_manager.py list` shows all")
+    use_case = USE_CASES[name]
+    return run_job(
+        context, name, lambda inner: use_case(inner, **arguments), origin=Origin(trigger="shell"), hand_over=tell_alerts
+    )
+
+
+def tell_alerts(context: Context, alerts: list[dict[str, Any]]) -> None:
+    """Tell alerts in this process: where there is no broker, or none that answers."""
+    run_job(
+        context,
+        "send-alert-notification",
+        lambda inner: send_alert_notification(inner, alerts=alerts),
+        origin=Origin(trigger="shell"),
+    )
+
+
+def _day(text: Any, context: Context) -> date:
+    if text is None:
+        return local_date(context.now, context.zone) - timedelta(days=1)
+    if not isinstance(text, str):
+        raise BadArgument(f"{text!r} is no day; write it as YYYY-MM-DD")
+    chosen = parse_day(text)
+    if chosen > local_date(context.clock.now(), context.zone):
+        raise BadArgument(f"{text} lies in the future; there is nothing to report yet")
+    return chosen
+
+
+def _system_statistics(context: Context) -> dict[str, Any]:
+    return {
+        "disk_usage": check_disks(_disk_paths(context), context.settings.health.disk).get("disk_info"),
+        "queue_statistics": check_broker(context.broker_url, QUEUES, context.clock),
+        "resources": resources(context.clock),
+    }
+
+
+def _disk_paths(context: Context) -> list[Path]:
+    """Where we write and where we delete; a folder that is not there yet is measured by its nearest parent."""
+    return [_existing(path) for path in (context.settings.home, *context.roots.values())]
+
+
+def _existing(path: Path) -> Path:
+    return next((parent for parent in (path, *path.parents) if parent.exists()), path)
+
+
+def _workplace(context: Context) -> Workplace:
+    settings, paths = context.settings.retention, context.settings.paths
+    return Workplace(
+        database=context.database,
+        source=context.source,
+        settings=settings,
+        folders=context.folders,
+        active_logs=ACTIVE_LOGS,
+        clock=context.clock,
+        lock_file=paths.var / "run" / "cleanup.lock",
+    )
+
+
+def _cleaned(context: Context, done: CleanupResult) -> Outcome:
+    document = dict(done.document)
+    report = None
+    if not document["dry_run"]:
+        at = context.clock.now().astimezone(context.zone)
+        report = cleanup_report_path(context.settings.paths.daily_reports, at)
+        add_to_report(report, document, at)
+    # A look ahead is nobody's alarm.
+    alerts = [] if document["dry_run"] else _judged(context, evaluate_cleanup, document)
+    return Outcome(
+        result={**document, "report_path": str(report) if report else None},
+        alerts=alerts,
+        report=report,
+        exit_code=_EXIT_OF_STATE.get(done.state, ExitCode.OK),
+    )
+
+
+def _judged(
+    context: Context, evaluate: Callable[[Any, Any], Iterable[Alert]], document: dict[str, Any]
+) -> list[dict[str, Any]]:
+    settings = context.settings.alerts
+    return [alert.to_dict() for alert in evaluate(document, settings.rules)] if settings.enabled else []
+
+
+def _with_alerts(result: dict[str, Any]) -> Outcome:
+    alerts = result.get("alerts", [])
+    return Outcome(result={**result, "alerts": len(alerts)}, alerts=alerts)
+

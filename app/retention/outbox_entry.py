@@ -1,0 +1,65 @@
+"""Files that deleted rows left behind, as they are packed into rows of the outbox."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+
+from app.core.safe_files import Entry, Identity
+
+MAX_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutboxFile:
+    """One file; what it was when its row was deleted, so that nothing that took its place is removed."""
+
+    root: str
+    path: str
+    inode: int | None = None  # None: it could not be looked at then
+    size: int | None = None
+    mtime_ns: int | None = None
+    disk_bytes: int = 0
+    """What it occupied on disk."""
+    condemned: bool = False
+    """Its removal was decided and may have happened: if it is gone now, it was us."""
+
+    @classmethod
+    def of(cls, root: str, path: str, entry: Entry) -> "OutboxFile":
+        """Return the file as it stands now."""
+        return cls(root=root, path=path).seen(entry)
+
+    def seen(self, entry: Entry) -> "OutboxFile":
+        """Return the file with the identity it has now."""
+        identity = entry.identity
+        return replace(
+            self, inode=identity.inode, size=identity.size, mtime_ns=identity.mtime_ns, disk_bytes=entry.blocks_bytes
+        )
+
+    @property
+    def identity(self) -> Identity | None:
+        if self.inode is None or self.size is None or self.mtime_ns is None:
+            return None
+        return Identity(inode=self.inode, size=self.size, mtime_ns=self.mtime_ns)
+
+    @property
+    def relative(self) -> bytes:
+        return self.path.encode()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.root, self.path
+
+
+def packed(files: Iterable[OutboxFile]) -> str:
+    """Return the files as ASCII JSON, which the databases can unpack themselves."""
+    return json.dumps([_told(file) for file in files], separators=(",", ":"))
+
+
+def unpacked(text: str) -> list[OutboxFile]:
+    """Return the files of one outbox row."""
+    return [OutboxFile(**fields) for fields in json.loads(text)]
+
+
+def _told(file: OutboxFile) -> dict[str, object]:
+    # Zero is a size; only what says nothing is left out.
+    return {name: value for name, value in asdict(file).items() if value is not None and value is not False}

@@ -1,0 +1,91 @@
+"""Which condemned files a remaining row still names: asked of whole tables at once, never file by file (rule R7)."""
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import CTE, Connection, Text, column, literal, or_, select, union
+from sqlalchemy import text as sql
+
+from app.core.errors import GengfuError, PathRefused
+from app.retention.stored_paths import FileColumn, FileColumns
+
+_MOST_ODD = 100_000
+_ODD = ("./%", "%//%", "%/./%", "%../%", "%/", "%/.")
+# The databases unpack the outbox themselves: no path travels to us and back.
+_UNPACKED = {
+    "postgresql": """
+        SELECT f ->> 'root' AS root, f ->> 'path' AS path
+        FROM gengfu_file_outbox o CROSS JOIN LATERAL json_array_elements(o.files::json) f
+        WHERE o.state = 'pending' AND o.id BETWEEN :first AND :last""",
+    "sqlite": """
+        SELECT json_extract(f.value, '$.root') AS root, json_extract(f.value, '$.path') AS path
+        FROM gengfu_file_outbox o, json_each(o.files) f
+        WHERE o.state = 'pending' AND o.id BETWEEN :first AND :last""",
+}
+
+
+class TooManyOddPaths(GengfuError):
+    """Too many rows name files in a spelling of their own; correct them, for we can't tell which files they mean."""
+
+
+def referenced(connection: Connection, columns: FileColumns, first: int, last: int) -> set[tuple[str, str]]:
+    """Return (root, path) of those files in the outbox rows `first` to `last` that a remaining row names.
+
+    Memory goes with the number of such files, not with the tables.
+    """
+    if not columns.all:
+        return set()
+    candidates = (
+        sql(_UNPACKED[connection.dialect.name])
+        .bindparams(first=first, last=last)
+        .columns(column("root", Text), column("path", Text))
+        .cte("condemned")
+    )
+    statement = union(*(_named_by(file, candidates) for file in columns.all))
+    return {(root, path) for root, path in connection.execute(statement)}
+
+
+def odd_references(connection: Connection, columns: FileColumns) -> set[tuple[str, str]]:
+    """Return (root, path) of files that rows name in a roundabout way, such as `./a//b.jpg` for `a/b.jpg`.
+
+    Raises TooManyOddPaths beyond a hundred thousand: then no file may be removed.
+    """
+    found: set[tuple[str, str]] = set()
+    for file in columns.all:
+        found.update((file.root, path) for path in _straightened(connection, file))
+        if len(found) > _MOST_ODD:
+            raise TooManyOddPaths(
+                f"more than {_MOST_ODD} paths in {file.column} are not in plain form (./, //, ..); "
+                "no file is removed until they are corrected"
+            )
+    return found
+
+
+def _named_by(file: FileColumn, candidates: CTE) -> Any:
+    path = file.relative_sql()
+    condemned = select(candidates.c.path).where(candidates.c.root == file.root)
+    return select(literal(file.root).label("root"), path.label("path")).where(path.in_(condemned))
+
+
+def _straightened(connection: Connection, file: FileColumn) -> Iterator[str]:
+    path = file.relative_sql()
+    odd = or_(*(path.like(pattern) for pattern in _ODD))
+    values = select(file.raw(connection.dialect.name)).where(odd).distinct().limit(_MOST_ODD + 1)
+    for value in connection.execute(values).scalars():
+        try:
+            yield from _meanings(file, value)
+        except PathRefused:
+            continue  # no UTF-8: such a path is refused wherever it stands, so no file by that name is condemned
+
+
+def _meanings(file: FileColumn, value: str | bytes) -> tuple[str, str]:
+    """Both orders: the prefix of `/app//uploads/a` only shows once the path is straightened."""
+    text = file.text(value)
+    return _straight(file.relative(text)), _straight(file.relative(_straight(text)))
+
+
+def _straight(path: str) -> str:
+    # normpath alone keeps two slashes at the start.
+    return posixpath.normpath(re.sub("/{2,}", "/", path))

@@ -1,0 +1,145 @@
+"""Roots: marking them, remembering their ids, and opening those that are really there."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from sqlalchemy import Connection, select
+
+from app.core.clock import Clock
+from app.core.database import Database
+from app.core.errors import BadArgument, RootRefused
+from app.core.own_tables import service_state
+from app.core.safe_files import ReadOnlyRoot, Root, create_marker, view_root
+from app.core.settings_file import nearest
+from app.retention import stored_state
+from app.retention.settings import LOGS, RetentionSettings
+
+_KEY = "root:"
+AnyRoot = TypeVar("AnyRoot", ReadOnlyRoot, Root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RootState:
+    """One configured root as it stands."""
+
+    name: str
+    path: Path
+    marker_id: str | None
+    why_held: str | None
+    """None: ready. Else why nothing is deleted there, and what mends it."""
+
+
+@dataclass(kw_only=True)
+class OpenRoots(Generic[AnyRoot]):
+    """The roots of a run: those that are open, and why the others are held."""
+
+    ready: dict[str, AnyRoot] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+
+    def hold(self, name: str, why: str) -> None:
+        """Touch this root no more in this run."""
+        self.ready.pop(name, None)
+        self.held[name] = why
+
+
+def root_folders(settings: RetentionSettings, below_home: Callable[[Path], Path], logs: Path) -> dict[str, Path]:
+    """Return the absolute path of every configured root, our log folder included."""
+    return {name: below_home(root.path) for name, root in settings.roots.items()} | {LOGS: logs}
+
+
+def init_roots(
+    database: Database, folders: Mapping[str, Path], clock: Clock, names: Iterable[str] = ()
+) -> list[RootState]:
+    """Mark the named roots (all without names), creating their folders, and remember the ids; return what was marked.
+
+    Running it again is harmless, and after a change of volume it accepts the new one. Raises BadArgument for an
+    unknown name, RootRefused for a folder that may not be a root.
+    """
+    chosen = list(names) or list(folders)
+    for name in chosen:
+        if name not in folders:
+            raise BadArgument(
+                f"there is no root {name!r}{nearest(name, folders)}; see [retention.roots] in retention.toml"
+            )
+        if why := _overlap(name, folders):
+            raise RootRefused(f"root {name}: {why}")
+    return [_init(database, name, folders[name], clock) for name in chosen]
+
+
+def list_roots(database: Database, folders: Mapping[str, Path]) -> list[RootState]:
+    """Return the state of every configured root; nothing is changed."""
+    with open_roots(view_root, database, folders, folders) as roots:
+        return [
+            RootState(
+                name=name,
+                path=path,
+                marker_id=roots.ready[name].marker_id if name in roots.ready else None,
+                why_held=roots.held.get(name),
+            )
+            for name, path in folders.items()
+        ]
+
+
+@contextmanager
+def open_roots(
+    opener: Callable[[str, Path, str | None], AnyRoot],
+    database: Database,
+    folders: Mapping[str, Path],
+    names: Iterable[str],
+) -> Iterator[OpenRoots[AnyRoot]]:
+    """Open the named roots with `open_root` or `view_root`; a root whose marker is not the known one is held."""
+    with database.read() as connection:
+        known = known_ids(connection)
+    opened: OpenRoots[AnyRoot] = OpenRoots()
+    with ExitStack() as stack:
+        for name in sorted(set(names)):
+            try:
+                opened.ready[name] = stack.enter_context(_open(opener, name, folders, known))
+            except RootRefused as error:
+                opened.held[name] = str(error)
+        yield opened
+
+
+def known_ids(connection: Connection) -> dict[str, str]:
+    """Return root name -> the marker id that `init_roots` stored."""
+    rows = connection.execute(
+        select(service_state.c.key, service_state.c.value).where(service_state.c.key.startswith(_KEY, autoescape=True))
+    )
+    return {row.key.removeprefix(_KEY): row.value["id"] for row in rows}
+
+
+def _open(
+    opener: Callable[[str, Path, str | None], AnyRoot], name: str, folders: Mapping[str, Path], known: Mapping[str, str]
+) -> AnyRoot:
+    if why := _overlap(name, folders):
+        raise RootRefused(f"root {name}: {why}")
+    if name in known:
+        return opener(name, folders[name], known[name])
+    # Tells a folder without a marker, where that is the first trouble.
+    opener(name, folders[name], None).close()
+    raise RootRefused(
+        f"root {name}: {folders[name]} is marked, but not known to this database; "
+        f"if it belongs to it, run `gengfu roots init {name}`"
+    )
+
+
+def _overlap(name: str, folders: Mapping[str, Path]) -> str | None:
+    """One file must have one name: where roots overlap, the path that a row names and the one we remove may differ."""
+    path = folders[name]
+    for other, there in folders.items():
+        if other != name and (path.is_relative_to(there) or there.is_relative_to(path)):
+            return f"{path} and {there} (root {other}) overlap; give each its own folder"
+    return None
+
+
+def _init(database: Database, name: str, path: Path, clock: Clock) -> RootState:
+    try:
+        marker_id = create_marker(path)
+    except RootRefused as error:
+        raise RootRefused(f"root {name}: {error}") from error
+    with database.write() as connection:
+        stored_state.put(connection, _KEY + name, {"id": marker_id, "path": str(path)}, clock.now())
+    return RootState(name=name, path=path, marker_id=marker_id, why_held=None)

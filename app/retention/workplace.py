@@ -1,0 +1,34 @@
+"""What one clean-up works with; made by the composition root, by tests with parts of their own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.clock import Clock
+from app.core.database import Database
+from app.core.source_tables import SourceTables
+from app.retention.settings import RetentionSettings
+
+
+def _nothing(_told: object) -> None:
+    """Take no notice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """The parts of a clean-up."""
+
+    database: Database
+    source: SourceTables
+    settings: RetentionSettings
+    folders: Mapping[str, Path]
+    """Root name -> absolute path, our log folder as `logs` included; see `roots.root_folders`."""
+    active_logs: frozenset[str]
+    """Names below the log folder that are written to and never removed."""
+    clock: Clock
+    """Dates files and measures durations; the cut-off of rows comes from the database's clock."""
+    lock_file: Path
+    on_progress: Callable[[Mapping[str, int]], None] = _nothing
+    """Called after every transaction with the counts so far."""
+    checkpoint: Callable[[str], None] = _nothing
+    """Called at every point between two effects; fault tests end the run there."""
