@@ -135,9 +135,7 @@ def backup_database(context: Context) -> Outcome:
     """Write a checked backup of the database."""
     settings = context.settings.upkeep
     folder = context.settings.paths.below_home(Path(settings.backup_folder))
-    return _with_alerts(
-        backup.backup_database(context.database, settings, folder, context.clock, context.zone)
-    )
+    return _with_alerts(backup.backup_database(context.database, settings, folder, context.clock, context.zone))
 
 
 def system_health_check(context: Context) -> Outcome:
@@ -257,4 +255,3 @@ def _judged(
 def _with_alerts(result: dict[str, Any]) -> Outcome:
     alerts = result.get("alerts", [])
     return Outcome(result={**result, "alerts": len(alerts)}, alerts=alerts)
-

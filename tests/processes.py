@@ -1,7 +1,6 @@
 """Real processes for tests: started with a clean environment, awaited on conditions, stopped by their own handle."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -27,14 +26,15 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 def run(*command: str, env: Mapping[str, str], timeout: float = 120.0) -> "subprocess.CompletedProcess[str]":
     """Run a command in the checkout, as a user would, and return what it printed."""
+    line = [sys.executable, *command]
     return subprocess.run(
-        [sys.executable, *command], cwd=PROJECT, env=dict(env), capture_output=True, text=True, timeout=timeout, check=False
+        line, cwd=PROJECT, env=dict(env), capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
 @contextmanager
 def started(
-    *command: str, env: Mapping[str, str], log: Path, program: str = sys.executable, stop: signal.Signals = signal.SIGTERM
+    *command: str, env: Mapping[str, str], log: Path, program: str = sys.executable
 ) -> "Iterator[subprocess.Popen[bytes]]":
     """A process for the time of the block; at its end it and all it started are gone."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def started(
     finally:
         family = _family(process.pid)
         if process.poll() is None:
-            process.send_signal(stop)
+            process.terminate()
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
@@ -71,7 +71,8 @@ def valkey(folder: Path, port: int) -> "Iterator[subprocess.Popen[bytes]]":
     """A Valkey on a loopback port with an append-only file in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     options = f"--port {port} --bind 127.0.0.1 --dir {folder} --appendonly yes --save".split()
-    with started(*options, "", env=dict(os.environ), log=folder / "valkey.log", program=str(find_server().path)) as server:
+    program = str(find_server().path)
+    with started(*options, "", env=dict(os.environ), log=folder / "valkey.log", program=program) as server:
         wait_until(lambda: answers(port), "valkey answers")
         yield server
 

@@ -7,6 +7,7 @@ import click
 from app.cli import leave
 from app.core.errors import BadArgument
 
+
 @click.command()
 @click.argument("name", required=False)
 @click.option("--night", is_flag=True, help="The night's jobs in their order, with a summary.")

@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,6 @@ def _children(context: "Context") -> Iterator[list["Child"]]:
 
 def _workers(context: "Context") -> Iterator["Child"]:
     from app.service.children import Child
-    from app.service.process_lock import ProcessLock
     from app.service.worker_lock import worker_lock_path
 
     settings = context.settings
@@ -62,14 +62,13 @@ def _workers(context: "Context") -> Iterator["Child"]:
         options = ["-n", f"{pool.name}@%h", "-Q", ",".join(pool.queues), "-c", str(pool.concurrency)]
         # Gossip, mingle and heartbeats serve remote control, which is off; without them a worker is ready sooner.
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", settings.logging.level]
-        lock = worker_lock_path(settings.paths.var, pool.name)
         yield Child(
             name=pool.name,
             command=[sys.executable, "-m", "celery", "-A", "tasks", "worker", *options, *quiet],
             log_file=settings.paths.logs / "celery_worker.log",
             # SIGTERM then ends a worker within its grace instead of waiting for the job however long.
             env={"REMAP_SIGTERM": "SIGQUIT", **_environment()},
-            ready=lambda lock=lock: ProcessLock.read(lock) is not None,
+            ready=partial(_held, worker_lock_path(settings.paths.var, pool.name)),
             ready_within_s=30.0,
             stop_grace_s=float(settings.service.stop_grace_s),
         )
@@ -78,7 +77,6 @@ def _workers(context: "Context") -> Iterator["Child"]:
 def _beat(context: "Context") -> "Child":
     from app.schedule.beat_lock import beat_lock_path
     from app.service.children import Child
-    from app.service.process_lock import ProcessLock
 
     settings = context.settings
     return Child(
@@ -86,9 +84,15 @@ def _beat(context: "Context") -> "Child":
         command=[sys.executable, "-m", "celery", "-A", "tasks", "beat", "-l", settings.logging.level, "--pidfile="],
         log_file=settings.paths.logs / "celerybeat.log",
         env=_environment(),
-        ready=lambda: ProcessLock.read(beat_lock_path(settings.paths.var)) is not None,
+        ready=partial(_held, beat_lock_path(settings.paths.var)),
         ready_within_s=30.0,
     )
+
+
+def _held(lock: Path) -> bool:
+    from app.service.process_lock import ProcessLock
+
+    return ProcessLock.read(lock) is not None
 
 
 def _environment() -> dict[str, str]:

@@ -51,4 +51,4 @@ class ServiceSettings(Section):
         WorkerPool(name="urgent", queues=("high_priority",), concurrency=1),
     )
     stop_grace_s: int = Field(default=40, ge=1, le=3600)
-    """How long a worker may finish its job after a stop was asked for (s); then it is killed and the job offered again."""
+    """Seconds that a worker may finish its job after a stop was asked for; then the job is offered again."""

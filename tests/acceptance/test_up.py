@@ -73,9 +73,7 @@ def test_the_schedule_brings_every_report_without_any_hand(watch: Watch) -> None
 
 def test_status_tells_process_tick_workers_and_results(watch: Watch) -> None:
     name = "disk-space-check"
-    wait_until(
-        lambda: any(line["name"] == name and line["last"] for line in watch.status()["jobs"]), "a scheduled run"
-    )
+    wait_until(lambda: any(line["name"] == name and line["last"] for line in watch.status()["jobs"]), "a scheduled run")
     facts = watch.status()
     assert facts["beat"]["state"] == "running"
     assert psutil.pid_exists(facts["beat"]["pid"])

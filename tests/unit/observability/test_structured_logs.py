@@ -58,10 +58,10 @@ def test_passwords_newlines_and_terminal_codes_do_no_harm(tmp_path: Path) -> Non
 def test_an_error_keeps_its_stack(tmp_path: Path) -> None:
     configure_logs("app", LoggingSettings(), tmp_path)
     try:
-        raise ValueError("坏值")
+        int("坏值")
     except ValueError:
         structlog.get_logger("gengfu.test").exception("broke")
-    assert "ValueError: 坏值" in str(lines_of(tmp_path / "app.log")[0]["exception"])
+    assert "坏值" in str(lines_of(tmp_path / "app.log")[0]["exception"])
 
 
 def test_a_level_below_the_setting_is_not_written(tmp_path: Path) -> None:
