@@ -1,10 +1,11 @@
 """The composition root: the one place where the program's real parts are put together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from app import settings as settings_module
@@ -30,6 +31,8 @@ class Context:
     due_at: datetime | None = None
     """The instant the schedule meant, where a slot is being worked off; otherwise the use case asks the clock."""
     run_id: str = ""
+    queue_meter: Callable[[], Mapping[str, Any]] | None = None
+    """Counts waiting messages where only a Celery process can (RabbitMQ); see `check_broker`."""
     _prepared: list[bool] = field(default_factory=list, repr=False)
 
     @property
@@ -78,7 +81,11 @@ class Context:
             require_source(connection, self.source)
 
 
-def make_context(settings: Settings | None = None, clock: Clock | None = None) -> Context:
+def make_context(
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+    queue_meter: Callable[[], Mapping[str, Any]] | None = None,
+) -> Context:
     """Wire the real parts. Raises SettingsError. The caller disposes of the database; `open_context` does so itself."""
     chosen = settings or settings_module.load()
     ticking = clock or SystemClock()
@@ -89,6 +96,7 @@ def make_context(settings: Settings | None = None, clock: Clock | None = None) -
         database=database,
         source=map_source_tables(chosen.source),
         history=RunHistory(database, ticking),
+        queue_meter=queue_meter,
     )
 
 

@@ -146,7 +146,7 @@ def system_health_check(context: Context) -> Outcome:
         settings=context.settings.health,
         clock=context.clock,
         paths=_disk_paths(context),
-        broker=lambda: check_broker(context.broker_url, QUEUES, context.clock),
+        broker=lambda: _broker_facts(context),
     )
     return Outcome(result=result)
 
@@ -201,9 +201,14 @@ def _day(text: Any, context: Context) -> date:
 def _system_statistics(context: Context) -> dict[str, Any]:
     return {
         "disk_usage": check_disks(_disk_paths(context), context.settings.health.disk).get("disk_info"),
-        "queue_statistics": check_broker(context.broker_url, QUEUES, context.clock),
+        "queue_statistics": _broker_facts(context),
         "resources": resources(context.clock),
     }
+
+
+def _broker_facts(context: Context) -> dict[str, Any]:
+    measured = context.queue_meter() if context.queue_meter is not None else None
+    return check_broker(context.broker_url, QUEUES, context.clock, measured=measured)
 
 
 def _disk_paths(context: Context) -> list[Path]:

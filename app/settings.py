@@ -173,9 +173,13 @@ class _TomlSource(PydanticBaseSettingsSource):
 
 
 def home_folder() -> Path:
-    """Return the folder below which reports/, logs/ and var/ stand: GENGFU_HOME, or the checkout."""
-    named = os.environ.get("GENGFU_HOME", "").strip()
-    return Path(named).expanduser().resolve() if named else _PROJECT
+    """Return the folder below which reports/, logs/ and var/ stand: GENGFU_HOME, else the checkout.
+
+    Installed without a checkout it is the present folder: nothing is written beside the installed packages.
+    """
+    if named := os.environ.get("GENGFU_HOME", "").strip():
+        return Path(named).expanduser().resolve()
+    return _PROJECT if (_PROJECT / "pyproject.toml").exists() else Path.cwd()
 
 
 def config_folder() -> Path:

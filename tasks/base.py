@@ -3,6 +3,7 @@
 import inspect
 import os
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,10 +13,12 @@ from celery.exceptions import Retry
 from kombu.exceptions import OperationalError
 
 from app.context import Context, make_context
-from app.core.errors import BadArgument
+from app.core.errors import BadArgument, GengfuError
 from app.jobs import tell_alerts
 from app.runner import JobRun, Outcome, run_job
 from app.schedule.runs import Origin
+from config.celery_settings import is_redis
+from tasks import queue_depth
 from tasks.registry import Job, find_job
 
 MOST_RETRIES = 5
@@ -29,8 +32,21 @@ _contexts: dict[int, Context] = {}
 def process_context() -> Context:
     """Return this process's context; forked children share the settings and make their own connections."""
     if not _contexts:
-        _contexts[0] = make_context()
+        context = make_context()
+        # Redis is asked directly; RabbitMQ only answers a client that speaks its protocol.
+        _contexts[0] = context if is_redis(context.broker_url) else replace(context, queue_meter=queue_depth.measure)
     return _contexts[0]
+
+
+def tell_what_is_missing() -> None:
+    """Log, once at a worker's start, what its jobs will fail for: tables and columns that are not there."""
+    context = process_context()
+    try:
+        context.prepare_database()
+    except GengfuError as error:
+        log.error("database_not_ready", error=str(error))  # noqa: TRY400 - told on purpose, in one line
+    finally:
+        context.database.dispose()
 
 
 def run_in_task(task: Task, declared: Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

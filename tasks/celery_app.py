@@ -58,6 +58,7 @@ def _bind(made: Celery, declared: Job, spec: Any) -> None:
         entry,
         name=spec.task_name,
         bind=True,
+        shared=False,  # else every other instance in the process would get it too
         typing=False,  # arguments are checked where a message arrives, too: base.run_in_task
         soft_time_limit=spec.soft_time_limit,
         time_limit=spec.time_limit,
@@ -93,8 +94,9 @@ def _tell_ready(sender: Any, **_facts: Any) -> None:
         lock.acquire(name=name, queues=sorted(sender.app.amqp.queues.consume_from))
     except GengfuError as error:
         log.warning("worker_lock_not_taken", worker=name, error=str(error))
-        return
-    _held.append(lock)
+    else:
+        _held.append(lock)
+    base.tell_what_is_missing()
 
 
 @signals.worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types

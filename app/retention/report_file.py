@@ -45,7 +45,9 @@ def _read(content: bytes) -> dict[str, Any]:
 
 def _merged(known: Mapping[str, Any] | None, document: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     before: Mapping[str, Any] = known or {}
-    sums = {key: before.get(key, 0) + document.get(key, 0) for key in _SUMMED}
+    # What a run could not book any more is reported again by the next one; counted here too it would stand twice.
+    counted: Mapping[str, Any] = {} if document.get("carried_forward") else document
+    sums = {key: before.get(key, 0) + counted.get(key, 0) for key in _SUMMED}
     runs = [*before.get("runs", ()), {"at": at.isoformat(timespec="seconds"), **document}]
     return {
         **document,

@@ -38,6 +38,13 @@ def test_a_second_run_does_not_hide_what_the_first_one_deleted(tmp_path: Path) -
     assert report["runs_of_the_day"] == 2
 
 
+def test_what_a_run_carried_forward_is_counted_by_the_next_one_only(tmp_path: Path) -> None:
+    path = cleanup_report_path(tmp_path, AT)
+    add_to_report(path, _run(150, 1.0) | {"carried_forward": True}, AT)
+    add_to_report(path, _run(150, 1.0), AT)
+    assert json.loads(path.read_bytes())["tasks_cleaned"] == 150
+
+
 def test_a_damaged_report_is_kept_aside_and_told(tmp_path: Path) -> None:
     path = cleanup_report_path(tmp_path, AT)
     path.write_text('{"runs": 3}')

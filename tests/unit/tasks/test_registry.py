@@ -1,0 +1,81 @@
+"""The registry: declarations, overrides, and what is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.core.errors import SettingsError, UnknownJob
+from app.jobs import USE_CASES
+from app.settings import load
+from tasks.registry import all_jobs, effective_specs, find_job, job, scheduled_specs
+
+
+@pytest.fixture
+def write_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GENGFU_CONFIG", str(tmp_path))
+    return tmp_path / "settings.toml"
+
+
+def test_every_job_has_a_use_case_of_the_same_name_and_the_other_way_round() -> None:
+    assert set(all_jobs()) == set(USE_CASES)
+
+
+def test_an_override_changes_only_what_it_names(write_settings: Path) -> None:
+    write_settings.write_text('[schedule.jobs.cleanup-logs]\ncron = "5 5 * * 1"\npriority = 7\n')
+    before, after = all_jobs()["cleanup-logs"].spec, effective_specs(load())["cleanup-logs"]
+    assert (after.cron, after.priority) == ("5 5 * * 1", 7)
+    assert (after.queue, after.task_name, after.enabled) == (before.queue, before.task_name, True)
+
+
+def test_a_job_switched_off_is_not_scheduled_and_the_others_are(write_settings: Path) -> None:
+    write_settings.write_text("[schedule.jobs.cleanup-expired-tasks]\nenabled = false\n")
+    names = {spec.name for spec in scheduled_specs(load())}
+    assert "cleanup-expired-tasks" not in names
+    assert len(names) == 9
+
+
+def test_monitoring_switched_off_schedules_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONITORING_ENABLED", "false")
+    assert list(scheduled_specs(load())) == []
+
+
+def test_the_monitoring_interval_sets_the_cadence_of_the_health_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONITORING_INTERVAL", "30")
+    assert effective_specs(load())["system-health-check"].cron == "@every 30s"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[schedule.jobs.cleanup-log]\nenabled = false\n", '"cleanup-logs"'),
+        ('[schedule.jobs.cleanup-logs]\nqueue = "low_prioritee"\n', '"low_priority"'),
+    ],
+)
+def test_an_override_of_an_unknown_job_or_queue_is_refused_with_the_nearest(
+    write_settings: Path, text: str, told: str
+) -> None:
+    write_settings.write_text(text)
+    with pytest.raises(SettingsError, match=told):
+        effective_specs(load())
+
+
+def test_an_unknown_job_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(UnknownJob, match='"disk-space-check"'):
+        find_job("disk-space-chek")
+
+
+def test_a_declaration_with_a_queue_nobody_serves_or_a_wrong_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="nowhere"):
+        job("x", queue="nowhere", priority=1)
+    with pytest.raises(ValueError, match="61"):
+        job("x", queue="file", priority=1, cron="61 * * * *")
+
+
+def test_reading_the_registry_imports_no_celery() -> None:
+    script = (
+        "import sys; from tasks.registry import all_jobs; assert len(all_jobs()) == 11; "
+        "sys.exit(any(name.split('.')[0] in {'celery', 'kombu'} for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
