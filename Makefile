@@ -20,7 +20,7 @@ once: $(READY) ## the night's work once, in one process and without a broker, th
 
 test: $(READY) ## all checks and all tests
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadscope $(PYTEST_ARGS)
 
 lint: $(READY) ## format, style, types, import directions
 	@$(BIN)/ruff format --check --quiet .

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from app.schedule.runs import RunRecord
     from app.views import BeatStatus, JobLine
 
-_PROJECT = Path(__file__).resolve().parent
 _START_WITHIN_S = 20.0
 _STOP_WITHIN_S = 20.0
 _POLL_S = 0.1
@@ -224,18 +222,17 @@ def _refuse_second_beat() -> None:
         raise Locked(f"beat already runs as process {status.pid} since {status.since:%Y-%m-%d %H:%M:%S} UTC")
 
 
-def _command() -> list[str]:
-    return [sys.executable, "-m", "celery", "-A", "tasks", "beat", "-l", "INFO", "--pidfile="]
+def _beat_process() -> tuple[list[str], dict[str, str]]:
+    from app.service.commands import beat_command, packages_on_path
+    from app.settings import load
 
-
-def _environment() -> dict[str, str]:
-    known = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": f"{_PROJECT}{os.pathsep}{known}" if known else str(_PROJECT)}
+    return beat_command(load().logging.level), {**os.environ, **packages_on_path()}
 
 
 def _become_beat() -> None:
+    command, environment = _beat_process()
     sys.stdout.flush()
-    os.execve(sys.executable, _command(), _environment())  # noqa: S606 - this very process becomes beat
+    os.execve(sys.executable, command, environment)  # noqa: S606 - this very process becomes beat
 
 
 def _start_detached() -> int:
@@ -243,9 +240,10 @@ def _start_detached() -> int:
 
     log = home_folder() / "logs" / "celerybeat.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    command, environment = _beat_process()
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            _command(), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=_environment(), start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment, start_new_session=True
         )
     return _wait_for_beat(process=process)
 

@@ -2,10 +2,12 @@
 
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -49,6 +51,18 @@ def postgres_url() -> Iterator[str]:
             yield server.get_uri()
         finally:
             server.cleanup()
+
+
+@pytest.fixture
+def rabbitmq_url() -> str:
+    """The RabbitMQ named in TEST_RABBITMQ_URL, or one that answers on loopback; there is none in a wheel."""
+    url = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 5672), timeout=1).close()
+    except OSError:
+        pytest.skip("no RabbitMQ answers on loopback; name one in TEST_RABBITMQ_URL")
+    return url
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from app.service.children import Child
     from app.service.member import ChildState
 
-_PROJECT = Path(__file__).resolve().parent.parent.parent
-
 
 @click.command()
 @click.option("--night", is_flag=True, help="Once everything is ready, run the night's jobs once and print a summary.")
@@ -55,19 +53,17 @@ def _children(context: "Context") -> Iterator[list["Child"]]:
 
 def _workers(context: "Context") -> Iterator["Child"]:
     from app.service.children import Child
+    from app.service.commands import packages_on_path, worker_command
     from app.service.worker_lock import worker_lock_path
 
     settings = context.settings
     for pool in settings.service.workers:
-        options = ["-n", f"{pool.name}@%h", "-Q", ",".join(pool.queues), "-c", str(pool.concurrency)]
-        # Gossip, mingle and heartbeats serve remote control, which is off; without them a worker is ready sooner.
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", settings.logging.level]
         yield Child(
             name=pool.name,
-            command=[sys.executable, "-m", "celery", "-A", "tasks", "worker", *options, *quiet],
+            command=worker_command(pool, settings.logging.level),
             log_file=settings.paths.logs / "celery_worker.log",
             # SIGTERM then ends a worker within its grace instead of waiting for the job however long.
-            env={"REMAP_SIGTERM": "SIGQUIT", **_environment()},
+            env={"REMAP_SIGTERM": "SIGQUIT", **packages_on_path()},
             ready=partial(_held, worker_lock_path(settings.paths.var, pool.name)),
             ready_within_s=30.0,
             stop_grace_s=float(settings.service.stop_grace_s),
@@ -77,13 +73,14 @@ def _workers(context: "Context") -> Iterator["Child"]:
 def _beat(context: "Context") -> "Child":
     from app.schedule.beat_lock import beat_lock_path
     from app.service.children import Child
+    from app.service.commands import beat_command, packages_on_path
 
     settings = context.settings
     return Child(
         name="beat",
-        command=[sys.executable, "-m", "celery", "-A", "tasks", "beat", "-l", settings.logging.level, "--pidfile="],
+        command=beat_command(settings.logging.level),
         log_file=settings.paths.logs / "celerybeat.log",
-        env=_environment(),
+        env=packages_on_path(),
         ready=partial(_held, beat_lock_path(settings.paths.var)),
         ready_within_s=30.0,
     )
@@ -93,14 +90,6 @@ def _held(lock: Path) -> bool:
     from app.service.process_lock import ProcessLock
 
     return ProcessLock.read(lock) is not None
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    # The packages are found from any folder, also when the program runs from a checkout that is not installed.
-    known = os.environ.get("PYTHONPATH", "")
-    return {"PYTHONPATH": f"{_PROJECT}{os.pathsep}{known}" if known else str(_PROJECT)}
 
 
 class _Watch(contextlib.AbstractContextManager["_Watch"]):
@@ -124,18 +113,22 @@ class _Watch(contextlib.AbstractContextManager["_Watch"]):
                 self._start_night()
 
     def _start_night(self) -> None:
-        self._night = subprocess.Popen([sys.executable, "-m", "celery_beat_manager", "night"], env=_with_environment())
+        import os
+        import signal
+
+        from app.service.children import die_with_parent
+        from app.service.commands import packages_on_path
+
+        self._night = subprocess.Popen(
+            [sys.executable, "-m", "celery_beat_manager", "night"],
+            env={**os.environ, **packages_on_path()},
+            preexec_fn=die_with_parent(signal.SIGTERM),  # noqa: PLW1509 - one system call; see die_with_parent
+        )
 
     def __exit__(self, *_facts: object) -> None:
         if self._night is not None:
             self._night.terminate()
             self._night.wait()
-
-
-def _with_environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, **_environment()}
 
 
 def _say(event: str, fields: Mapping[str, Any]) -> None:

@@ -62,7 +62,7 @@ def spawn(child: Child) -> "subprocess.Popen[bytes]":
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **child.env},
                 start_new_session=True,
-                preexec_fn=_die_with_parent(child.stop_signal),  # noqa: PLW1509 - no other way; see the docstring
+                preexec_fn=die_with_parent(child.stop_signal),  # noqa: PLW1509 - no other way; see the docstring
             )
         except OSError as error:
             raise GengfuError(
@@ -150,7 +150,8 @@ def _ended_unreaped(process: "subprocess.Popen[bytes]") -> bool:
         return True
 
 
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+    """Return what a child runs before exec to get `number` when its parent's thread ends; None where no kernel can."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork: the child must not take a lock

@@ -1,30 +1,15 @@
 """Waiting messages are counted on RabbitMQ, where one answers; a dead one is told."""
 
-import os
-import socket
-from urllib.parse import urlsplit
-
 import pytest
 from celery import Celery
 
 from tasks import queue_depth
 
-_RABBITMQ = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
 
-
-def _answers(url: str) -> bool:
-    parts = urlsplit(url)
-    try:
-        with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 5672), timeout=1):
-            return True
-    except OSError:
-        return False
-
-
-def test_queues_that_are_there_and_queues_that_are_not_yet_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not _answers(_RABBITMQ):
-        pytest.skip("no RabbitMQ answers on loopback; name one in TEST_RABBITMQ_URL")
-    with Celery("counter", broker=_RABBITMQ, set_as_current=False) as counter:
+def test_queues_that_are_there_and_queues_that_are_not_yet_are_counted(
+    rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Celery("counter", broker=rabbitmq_url, set_as_current=False) as counter:
         monkeypatch.setattr(queue_depth, "current_app", counter)
         monkeypatch.setattr(queue_depth, "QUEUES", ("gengfu-test-depth", "gengfu-test-not-declared"))
         with counter.connection_for_write() as connection, connection.SimpleQueue("gengfu-test-depth") as queue:
