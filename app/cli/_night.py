@@ -36,12 +36,13 @@ def _word(result: Mapping[str, Any]) -> str:
 
 
 def _statistics(result: Mapping[str, Any]) -> Iterator[str]:
-    tasks, errors = result["task_statistics"], result["error_statistics"]["error_categories"]
+    tasks, categories = result["task_statistics"], result["error_statistics"]["error_categories"]
+    errors = sorted(((count, name) for name, count in categories.items() if count), reverse=True)
     yield (
         f"{result['date']}: {tasks['total_tasks']:,} tasks, {tasks['completion_rate']} % completed, "
         f"{tasks['failure_rate']} % failed, {tasks['average_processing_time']} s on average"
     )
-    yield "errors: " + (", ".join(f"{name} {count}" for name, count in errors.items() if count) or "none")
+    yield "errors: " + (", ".join(f"{name} {count}" for count, name in errors) or "none")
     yield f"report: {result['report_path']}"
 
 

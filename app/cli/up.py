@@ -34,7 +34,7 @@ def command(night: bool) -> None:
         names = [child.name for child in children]
         watch = stack.enter_context(_Watch(lock, names, night=night))
         click.echo(f"starting {', '.join(names)}; logs in {paths.logs}")
-        Supervisor(children, say=_say, on_change=watch.changed).run()
+        Supervisor(children, say=_say, on_change=watch.changed, on_turn=watch.collect).run()
     click.echo("everything has ended")
 
 
@@ -111,6 +111,11 @@ class _Watch(contextlib.AbstractContextManager["_Watch"]):
             click.echo(f"ready: {', '.join(self._names)} - Ctrl-C ends everything")
             if self._night_wanted:
                 self._start_night()
+
+    def collect(self) -> None:
+        """Collect the night's process once it has ended: no zombie stays for as long as we run."""
+        if self._night is not None:
+            self._night.poll()
 
     def _start_night(self) -> None:
         import os

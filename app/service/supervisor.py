@@ -45,7 +45,7 @@ class Supervisor:
     """Runs children until it is told to stop.
 
     `children` are started in this order and stopped in the reverse one. `say` gets every event, `on_change` the state
-    of all children after each change; an OSError of theirs (a full disk, a closed terminal) never stops supervision.
+    of all children after each change, `on_turn` is called whenever a child of this process may have ended; an OSError of theirs (a full disk, a closed terminal) never stops supervision.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Supervisor:
         *,
         say: Say = log_event,
         on_change: Callable[[list[ChildState]], None] | None = None,
+        on_turn: Callable[[], None] | None = None,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -61,6 +62,7 @@ class Supervisor:
         self._members = [Member(child, self._clock, backoff or Backoff()) for child in children]
         self._say_raw = say
         self._on_change = on_change
+        self._on_turn = on_turn
         self._told: list[ChildState] = []
         self._stop_asked_at: float | None = None
         self._failure: GengfuError | None = None
@@ -107,6 +109,8 @@ class Supervisor:
             self._go_on_restarting()
             self._start_due()
         self._tell_change()
+        if self._on_turn is not None:
+            self._on_turn()
         return self._stopping and not any(member.alive for member in self._members)
 
     def _sleep_s(self) -> float:
