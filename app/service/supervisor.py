@@ -45,7 +45,8 @@ class Supervisor:
     """Runs children until it is told to stop.
 
     `children` are started in this order and stopped in the reverse one. `say` gets every event, `on_change` the state
-    of all children after each change, `on_turn` is called whenever a child of this process may have ended; an OSError of theirs (a full disk, a closed terminal) never stops supervision.
+    of all children after each change, and `on_turn` is called whenever a process of ours may have ended; an OSError of
+    `say` and `on_change` (a full disk, a closed terminal) never stops supervision.
     """
 
     def __init__(
