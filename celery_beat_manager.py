@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli import ErrorsInOneLine, leave
-from app.core.errors import ExitCode, GengfuError, Locked
+from app.core.errors import ExitCode, GengfuError, Locked, OutputUnwritable
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -43,6 +43,7 @@ def manager() -> None:
 @click.option("--detach", is_flag=True, help="Go on in the background; output goes to logs/celerybeat.log.")
 def start(detach: bool) -> None:
     """Start beat, in the foreground unless --detach is given."""
+    _refuse_wrong_settings()
     _refuse_second_beat()
     if not detach:
         _become_beat()
@@ -53,6 +54,7 @@ def start(detach: bool) -> None:
 @manager.command()
 def foreground() -> None:
     """Start beat in the foreground; Ctrl-C ends it."""
+    _refuse_wrong_settings()
     _refuse_second_beat()
     _become_beat()
 
@@ -185,7 +187,11 @@ def clear() -> None:
     _refuse_second_beat()
     from app.settings import home_folder
 
-    with shelve.open(str(home_folder() / "var" / "run" / "celerybeat-schedule")) as stored:  # noqa: S301 - beat's own file
+    stored_times = home_folder() / "var" / "run" / "celerybeat-schedule"
+    if not list(stored_times.parent.glob(f"{stored_times.name}*")):
+        click.echo("forgot the times of 0 jobs: beat has not run here yet")
+        return
+    with shelve.open(str(stored_times)) as stored:  # noqa: S301 - beat's own file
         entries = len(stored.get("entries", {}))
         stored.clear()
     click.echo(f"forgot the times of {entries} jobs")
@@ -222,6 +228,13 @@ def _refuse_second_beat() -> None:
         raise Locked(f"beat already runs as process {status.pid} since {status.since:%Y-%m-%d %H:%M:%S} UTC")
 
 
+def _refuse_wrong_settings() -> None:
+    from app.settings import load
+    from tasks.registry import effective_specs
+
+    effective_specs(load())
+
+
 def _beat_process() -> tuple[list[str], dict[str, str]]:
     from app.service.commands import beat_command, packages_on_path
     from app.settings import load
@@ -239,9 +252,13 @@ def _start_detached() -> int:
     from app.settings import home_folder
 
     log = home_folder() / "logs" / "celerybeat.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        sink = log.open("ab")
+    except OSError as error:
+        raise OutputUnwritable(f"can't write {log}: {error.strerror}; free space or fix its permissions") from error
     command, environment = _beat_process()
-    with log.open("ab") as sink:
+    with sink:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment, start_new_session=True
         )

@@ -13,7 +13,8 @@ from app.core.clock import Clock, SystemClock
 from app.core.database import Database
 from app.core.migrate import current_version, require_head, upgrade
 from app.core.source_tables import SourceTables, map_source_tables, require_source
-from app.retention.roots import root_folders
+from app.retention.roots import init_roots, root_folders
+from app.retention.settings import LOGS
 from app.schedule.runs import RunHistory
 from app.service.broker_address import broker_url
 from app.settings import Settings
@@ -47,7 +48,9 @@ class Context:
     @property
     def broker_url(self) -> str:
         """The configured broker's address, or the embedded one's."""
-        return self.settings.broker.url.get_secret_value() or broker_url(self.settings.paths.var)
+        url = self.settings.broker.url.get_secret_value() or broker_url(self.settings.paths.var)
+        # Valkey speaks Redis's protocol, and kombu knows it by that name only.
+        return url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
 
     @property
     def roots(self) -> Mapping[str, Path]:
@@ -73,6 +76,10 @@ class Context:
         if outdated:
             upgrade(self.database)
         self._prepared.append(True)
+
+    def mark_log_folder(self) -> None:
+        """Mark our own log folder as one to clean: the program made it, nobody need be asked. Raises RootRefused."""
+        init_roots(self.database, self.folders, self.clock, [LOGS])
 
     def prepare_database(self) -> None:
         """Make sure that our own and the application's tables are there. Raises SchemaMismatch naming what is not."""

@@ -1,5 +1,6 @@
 """The use cases, a few lines each; the only place that combines capabilities."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from app.alerts.rules import evaluate_cleanup, evaluate_daily, evaluate_disk
 from app.context import Context
 from app.core.atomic_json import write_json
 from app.core.clock import local_date
-from app.core.errors import BadArgument, ExitCode, UnknownJob
+from app.core.errors import BadArgument, ExitCode, OutputUnwritable, SettingsError, UnknownJob
 from app.core.settings_file import nearest
 from app.health.checks.broker import check_broker
 from app.health.checks.disk import check_disks
@@ -29,10 +30,12 @@ from app.retention.workplace import Workplace
 from app.runner import JobRun, Outcome, run_job
 from app.schedule.runs import Origin
 from app.service.settings import QUEUES
+from app.settings import Settings
 from app.upkeep import backup, pending, timeouts, tracking
 
 log = structlog.get_logger("gengfu.jobs")
 
+_EARLIEST_YEAR = 1970
 _EXIT_OF_STATE = {"held": ExitCode.HELD, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
 
 
@@ -55,11 +58,13 @@ def generate_daily_statistics(context: Context, *, day: str | None = None) -> Ou
     path = context.settings.paths.daily_reports / report.path_name
     # Rows of that day are gone since it was first counted: the earlier report tells more than a new one would.
     kept = bool(report.rows_removed) and path.exists()
-    if not kept:
-        write_json(path, report.document)
+    trouble = {} if kept else _trouble(lambda: write_json(path, report.document))
     alerts = _judged(context, evaluate_daily, report.document)
-    facts = {"success": True, "report_path": str(path), "report_kept": kept, "alerts": len(alerts)}
-    return Outcome(result={**report.document, **facts}, alerts=alerts, report=path)
+    facts = {"success": True, "report_path": str(path), "report_kept": kept, "alerts": len(alerts), **trouble}
+    # The same report can be written later: the attempt is made again.
+    return Outcome(
+        result={**report.document, **facts}, alerts=alerts, report=None if trouble else path, temporary=bool(trouble)
+    )
 
 
 def cleanup_expired_tasks(context: Context, *, dry_run: bool = False) -> Outcome:
@@ -87,12 +92,13 @@ def check_disk_space(context: Context) -> Outcome:
     measured = check_disks(_disk_paths(context), context.settings.health.disk)
     at = context.clock.now().astimezone(context.zone)
     path = disk_report_path(context.settings.paths.daily_reports, at)
-    set_aside = append_disk_report(path, measured, at)
+    set_aside: list[Path | None] = []
+    trouble = _trouble(lambda: set_aside.append(append_disk_report(path, measured, at)))
     alerts = _judged(context, evaluate_disk, measured)
-    result = {**measured, "report_path": str(path), "alerts": len(alerts)}
-    if set_aside is not None:
-        result["damaged_report_kept_as"] = str(set_aside)
-    return Outcome(result=result, alerts=alerts, report=path)
+    result = {**measured, "report_path": str(path), "alerts": len(alerts), **trouble}
+    if any(set_aside):
+        result["damaged_report_kept_as"] = str(set_aside[0])
+    return Outcome(result=result, alerts=alerts, report=None if trouble else path)
 
 
 def send_alert_notification(context: Context, *, alerts: Any) -> Outcome:
@@ -167,11 +173,26 @@ USE_CASES: dict[str, Callable[..., Outcome]] = {
 """Every job by its name, for running without Celery."""
 
 
+def check_schedule(settings: Settings) -> None:
+    """Raise SettingsError where `[schedule.jobs]` names a job or a queue that does not exist."""
+    for name, override in settings.schedule.jobs.items():
+        if name not in USE_CASES:
+            raise SettingsError(f"[schedule.jobs.{name}]: there is no job {name!r}{nearest(name, USE_CASES)}")
+        if override.queue is not None and override.queue not in QUEUES:
+            raise SettingsError(
+                f"[schedule.jobs.{name}] queue: there is no queue {override.queue!r}{nearest(override.queue, QUEUES)}"
+            )
+
+
 def run_here(context: Context, name: str, **arguments: Any) -> JobRun:
     """Run a job in this process, without broker, and tell its alerts here. Raises UnknownJob with the nearest name."""
     if name not in USE_CASES:
         raise UnknownJob(f"there is no job {name!r}{nearest(name, USE_CASES)}; `celery_beat_manager.py list` shows all")
     use_case = USE_CASES[name]
+    try:
+        inspect.signature(use_case).bind(context, **arguments)
+    except TypeError as error:
+        raise BadArgument(f"job {name!r} can't run with these arguments: {error}") from error
     return run_job(
         context, name, lambda inner: use_case(inner, **arguments), origin=Origin(trigger="shell"), hand_over=tell_alerts
     )
@@ -195,6 +216,8 @@ def _day(text: Any, context: Context) -> date:
     chosen = parse_day(text)
     if chosen > local_date(context.clock.now(), context.zone):
         raise BadArgument(f"{text} lies in the future; there is nothing to report yet")
+    if chosen.year < _EARLIEST_YEAR:
+        raise BadArgument(f"{text} lies before {_EARLIEST_YEAR}; no task is that old")
     return chosen
 
 
@@ -238,16 +261,32 @@ def _cleaned(context: Context, done: CleanupResult) -> Outcome:
     report = None
     if not document["dry_run"]:
         at = context.clock.now().astimezone(context.zone)
-        report = cleanup_report_path(context.settings.paths.daily_reports, at)
-        add_to_report(report, document, at)
+        path = cleanup_report_path(context.settings.paths.daily_reports, at)
+        if trouble := _trouble(lambda: add_to_report(path, dict(done.document), at)):
+            document |= {**trouble, "errors": [*document["errors"], trouble["error"]]}
+        else:
+            report = path
     # A look ahead is nobody's alarm.
     alerts = [] if document["dry_run"] else _judged(context, evaluate_cleanup, document)
     return Outcome(
-        result={**document, "report_path": str(report) if report else None},
+        result={"report_path": str(report) if report else None, **document},
         alerts=alerts,
         report=report,
         exit_code=_EXIT_OF_STATE.get(done.state, ExitCode.OK),
     )
+
+
+def _trouble(write: Callable[[], object]) -> dict[str, Any]:
+    """Write a report; where that fails return what to say of it.
+
+    What was measured or deleted must not be lost with its report: run record, log and alerts still tell it.
+    """
+    try:
+        write()
+    except OutputUnwritable as error:
+        log.error("report_not_written", error=str(error))  # noqa: TRY400 - told on purpose
+        return {"success": False, "error": str(error), "report_path": None}
+    return {}
 
 
 def _judged(

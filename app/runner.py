@@ -27,6 +27,8 @@ class Outcome:
     """Alerts to hand over, in the seed's form: type, message, severity, and more."""
     report: Path | None = None
     exit_code: ExitCode = ExitCode.OK
+    temporary: bool = False
+    """True where the same run may succeed later by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,9 @@ def _attempt(context: Context, run_id: str, name: str, use_case: UseCase) -> tup
     succeeded = bool(result.get("success"))
     exit_code = outcome.exit_code if outcome.exit_code or succeeded else ExitCode.FAILED
     state: State = "skipped" if succeeded and "skipped" in result else "succeeded" if succeeded else "failed"
-    return outcome, JobRun(run_id=run_id, job=name, state=state, result=result, exit_code=exit_code)
+    return outcome, JobRun(
+        run_id=run_id, job=name, state=state, result=result, exit_code=exit_code, temporary=outcome.temporary
+    )
 
 
 def _failed(

@@ -207,7 +207,8 @@ def load() -> Settings:
     except ValidationError as error:
         raise SettingsError("\n".join(_explained(error, Settings.toml))) from error
     except ValueError as error:  # a list or table in the environment that is no JSON
-        raise SettingsError(f"{error}; lists and tables in the environment are written as JSON") from error
+        names = ", ".join(sorted(name for name in os.environ if name.startswith(PREFIX) and name not in _RESERVED))
+        raise SettingsError(f"{error}; write lists and tables as JSON in one of {names}") from error
 
 
 def ignored_aliases(environment: Mapping[str, str]) -> list[str]:
@@ -260,8 +261,10 @@ def _explained(error: ValidationError, tree: TomlTree) -> Iterator[str]:
 
 
 def _origin(key: tuple[str, ...], tree: TomlTree) -> str | None:
-    if (name := environment_name(key)) in os.environ:
-        return f"environment {name}"
+    # A whole table may stand in one variable, as JSON.
+    for length in range(len(key), 0, -1):
+        if (name := environment_name(key[:length])) in os.environ:
+            return f"environment {name}"
     aliases = [alias for alias, target in ALIASES.items() if target == key[:2] and os.environ.get(alias)]
     return f"environment {aliases[-1]}" if aliases else tree.place_of(key)
 

@@ -4,7 +4,7 @@ import inspect
 import os
 import socket
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 from app.context import Context, make_context
 from app.core.errors import BadArgument, GengfuError
 from app.jobs import tell_alerts
+from app.observability.structured_logs import configure_logs
 from app.runner import JobRun, Outcome, run_job
 from app.schedule.runs import Origin
 from config.celery_settings import is_redis
@@ -23,6 +24,7 @@ from tasks.registry import Job, find_job
 
 MOST_RETRIES = 5
 _FIRST_RETRY_S = 30
+_FARTHEST_SLOT = timedelta(days=366)
 _PUBLISH_POLICY = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2}
 
 log = structlog.get_logger("gengfu.tasks")
@@ -56,6 +58,9 @@ def run_in_task(task: Task, declared: Job, args: tuple[Any, ...], kwargs: dict[s
     """
     context = process_context()
     eager = bool(task.request.is_eager or task.request.called_directly)
+    if eager and not structlog.is_configured():
+        # A shell line: what it prints is its result; the log belongs in the log files.
+        configure_logs("app", context.settings.logging, context.settings.paths.logs)
     done = run_job(
         context,
         declared.spec.name,
@@ -107,11 +112,14 @@ def _worker_name(task: Task) -> str:
 
 
 def _instant(text: Any) -> datetime | None:
+    """What a header says, or None where it says nothing: a hand-made message must not reach centuries we have not."""
     try:
         instant = datetime.fromisoformat(str(text)) if text else None
-    except ValueError:
+        aware = instant if instant is None or instant.tzinfo else instant.replace(tzinfo=UTC)
+        known = aware is not None and abs(aware - process_context().clock.now()) < _FARTHEST_SLOT
+        return aware.astimezone(UTC) if aware is not None and known else None
+    except (ValueError, OverflowError):
         return None
-    return instant if instant is None or instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _retry(task: Task, done: JobRun) -> Retry:

@@ -104,13 +104,13 @@ def effective_specs(settings: Settings) -> dict[str, JobSpec]:
 
 def scheduled_specs(settings: Settings) -> Iterator[JobSpec]:
     """Yield the jobs that beat is to send: those with a time, not switched off."""
-    if settings.schedule.enabled:
-        yield from (spec for spec in effective_specs(settings).values() if spec.cron and spec.enabled)
+    yield from (spec for spec in effective_specs(settings).values() if spec.cron and spec.enabled)
 
 
 def _overridden(spec: JobSpec, settings: Settings) -> JobSpec:
     if spec.name == "system-health-check" and settings.health.interval_s is not None:
         spec = replace(spec, cron=f"@every {settings.health.interval_s}s")
+    spec = replace(spec, enabled=spec.enabled and settings.schedule.enabled)
     override = settings.schedule.jobs.get(spec.name)
     if override is None:
         return spec
@@ -119,4 +119,5 @@ def _overridden(spec: JobSpec, settings: Settings) -> JobSpec:
             f"[schedule.jobs.{spec.name}] queue {override.queue!r} is not served{nearest(override.queue, QUEUES)}; "
             f"there are {', '.join(QUEUES)}"
         )
-    return replace(spec, **{key: value for key, value in override.model_dump().items() if value is not None})
+    changes = {key: value for key, value in override.model_dump().items() if value is not None}
+    return replace(spec, **changes | {"enabled": changes.get("enabled", True) and spec.enabled})

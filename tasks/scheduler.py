@@ -1,6 +1,7 @@
 """The beat scheduler: sends each job at its time with the slot it is for, and says that it is alive."""
 
 import socket
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from celery.beat import PersistentScheduler
 from celery.schedules import crontab, schedule
 
 from app.context import Context
-from app.core.errors import Locked
+from app.core.errors import GengfuError
 from app.schedule.beat_lock import beat_lock_path
 from app.schedule.cron import latest_due
 from app.schedule.job_spec import JobSpec
@@ -34,9 +35,10 @@ class NightWatch(PersistentScheduler):  # type: ignore[misc] # Celery ships no t
         """Take the lock, then read the stored times. A second beat is refused: both would send every job."""
         try:
             self._lock.acquire(host=socket.gethostname(), last_tick=_now_text(), jobs=len(self._specs))
-        except Locked as held:
-            log.error("beat_already_runs", who=str(held))  # noqa: TRY400 - the holder is the news, not our stack
-            raise SystemExit(f"beat is not started: {held}") from held
+        except GengfuError as error:
+            log.error("beat_not_started", why=str(error))  # noqa: TRY400 - the reason is the news, not our stack
+            sys.stderr.write(f"beat is not started: {error}\n")
+            raise SystemExit(int(error.exit_code)) from None
         self.app.conf.beat_schedule = {name: self._entry(spec) for name, spec in self._specs.items()}
         super().setup_schedule()
 

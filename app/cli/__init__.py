@@ -18,7 +18,8 @@ class ErrorsInOneLine(click.Group):
         try:
             return super().invoke(ctx)
         except GengfuError as error:
-            click.secho(f"error: {error}", fg="red", err=True)
+            for line in str(error).splitlines():
+                click.secho(f"error: {line}", fg="red", err=True)
             ctx.exit(error.exit_code)
 
 

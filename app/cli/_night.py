@@ -23,12 +23,15 @@ def summary(paths: Paths, results: Mapping[str, Mapping[str, Any]]) -> Iterator[
 
 def told(name: str, result: Mapping[str, Any]) -> str:
     """Return one job's result in a few lines."""
-    if not result.get("success") and "error" in result:
+    if "error_type" in result:
         return f"{name}: FAILED - {result['error']}"
     if "skipped" in result:
         return f"{name}: skipped - {result['skipped']}"
     lines = _LINES.get(name, _plain)
-    return "\n".join((f"{name}: {_word(result)}", *(f"  {line}" for line in lines(result))))
+    told_lines = list(lines(result))
+    if result.get("error") and f"error: {result['error']}" not in told_lines:
+        told_lines.append(f"error: {result['error']}")
+    return "\n".join((f"{name}: {_word(result)}", *(f"  {line}" for line in told_lines)))
 
 
 def _word(result: Mapping[str, Any]) -> str:
@@ -43,7 +46,7 @@ def _statistics(result: Mapping[str, Any]) -> Iterator[str]:
         f"{tasks['failure_rate']} % failed, {tasks['average_processing_time']} s on average"
     )
     yield "errors: " + (", ".join(f"{name} {count}" for count, name in errors) or "none")
-    yield f"report: {result['report_path']}"
+    yield from _report(result)
 
 
 def _cleanup(result: Mapping[str, Any]) -> Iterator[str]:
@@ -59,8 +62,7 @@ def _cleanup(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"held: {held['root']}: {held['why']}"
     for error in result["errors"][:5]:
         yield f"error: {error}"
-    if result.get("report_path"):
-        yield f"report: {result['report_path']}"
+    yield from _report(result)
 
 
 def _disk(result: Mapping[str, Any]) -> Iterator[str]:
@@ -69,7 +71,12 @@ def _disk(result: Mapping[str, Any]) -> Iterator[str]:
             f"{mount['mount']}: {mount['usage_percent']} % of {mount['total_gb']} GB used, "
             f"{mount['free_gb']} GB free: {mount['status']}"
         )
-    yield f"report: {result['report_path']}"
+    yield from _report(result)
+
+
+def _report(result: Mapping[str, Any]) -> Iterator[str]:
+    if result.get("report_path"):
+        yield f"report: {result['report_path']}"
 
 
 def _plain(result: Mapping[str, Any]) -> Iterator[str]:

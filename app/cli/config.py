@@ -32,9 +32,11 @@ def show(as_json: bool) -> None:
 def check() -> None:
     """Check every setting; exit 2 and one line for each that is wrong."""
     from app.context import make_context
+    from app.jobs import check_schedule
     from app.settings import CONFIG_FILES, config_folder, ignored_aliases, load
 
     settings = load()
+    check_schedule(settings)
     make_context(settings).database.dispose()
     found = [name for name in CONFIG_FILES if (config_folder() / name).exists()]
     click.echo(f"ok: {len(found)} files in {config_folder()}, time zone {settings.zone}, home {settings.home}")

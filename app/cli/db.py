@@ -38,6 +38,7 @@ def upgrade() -> None:
 
     with open_context() as context:
         before = upgrade(context.database)
+        context.mark_log_folder()
         where = context.database.display_url
     click.echo(
         f"{where}: own tables are at version {HEAD}" + ("" if before == HEAD else f" (before: {before or 'none'})")
@@ -45,8 +46,8 @@ def upgrade() -> None:
 
 
 def _print(url: str, facts: dict[str, Any]) -> None:
-    if not facts.get("success", facts["status"] != "unknown"):
-        click.secho(f"{url}: {facts.get('detail') or facts.get('error')}", fg="red")
+    if "latency_ms" not in facts:
+        click.secho(facts["detail"] if url in facts["detail"] else f"{url}: {facts['detail']}", fg="red")
         return
     click.echo(f"{url}: SELECT 1 answered in {facts['latency_ms']} ms ({facts['version']})")
     for line in facts.get("missing", []):

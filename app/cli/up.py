@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def command(night: bool) -> None:
     """Start the embedded broker (if no URL is set), the workers and beat; Ctrl-C ends everything."""
     from app.context import open_context
+    from app.jobs import check_schedule
     from app.observability.structured_logs import configure_logs
     from app.service.process_lock import ProcessLock
     from app.service.supervisor import Supervisor
@@ -28,7 +29,9 @@ def command(night: bool) -> None:
     with open_context() as context, contextlib.ExitStack() as stack:
         paths = context.settings.paths
         configure_logs("service", context.settings.logging, paths.logs)
+        check_schedule(context.settings)
         context.prepare_own_tables()
+        context.mark_log_folder()
         lock = stack.enter_context(ProcessLock(paths.var / "run" / "up.lock"))
         children = list(stack.enter_context(_children(context)))
         names = [child.name for child in children]

