@@ -11,9 +11,10 @@ import pytest
 from celery import Celery
 from processes import environment, free_port, started, valkey, wait_until
 
-_WORKER = ("-m", "celery", "-A", "slow_app", "worker", "-Q", "file", "-c", "2", "-l", "INFO")
+_WORKER = ("-m", "celery", "-A", "slow_app", "worker", "-Q", "file", "-c", "4", "-l", "INFO")
 _FOLDER = Path(__file__).resolve().parent
-# Two slots: with the only one taken the worker would not read from its broker, nor notice that it is gone.
+# More slots than deliveries of the job in flight (one more for each restart): a worker whose slots are all taken
+# does not read from its broker, and does not notice that it is gone.
 _LOST = b"Connection to broker lost"
 _REFUSED = b"Cannot connect to redis"
 _DEAD = b"Unrecoverable error: AttributeError"
