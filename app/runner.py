@@ -106,7 +106,8 @@ def _attempt(context: Context, run_id: str, name: str, use_case: UseCase) -> tup
 def _failed(
     run_id: str, name: str, error: Exception, exit_code: ExitCode, *, temporary: bool
 ) -> tuple[Outcome, JobRun]:
-    text = redact(str(error)) or type(error).__name__
+    # One line: SQLAlchemy adds a second one with an address to read on.
+    text = redact(" ".join(str(error).partition("\n(Background on")[0].split())) or type(error).__name__
     result = {"success": False, "error": text, "error_type": type(error).__name__}
     return Outcome(result=result), JobRun(
         run_id=run_id, job=name, state="failed", result=result, exit_code=exit_code, temporary=temporary

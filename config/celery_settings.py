@@ -37,6 +37,8 @@ def celery_settings(settings: Settings, broker_url: str) -> dict[str, Any]:
         "task_acks_on_failure_or_timeout": True,
         "worker_prefetch_multiplier": 1,
         "worker_soft_shutdown_timeout": float(settings.service.stop_grace_s) * 0.75,
+        # A malformed message is refused instead of ending the worker again and again: tasks/admission.py.
+        "worker_consumer": "tasks.admission:CarefulConsumer",
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         # Nobody listens: no events, no gossip, no remote control unless somebody asks for them.

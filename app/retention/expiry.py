@@ -13,7 +13,7 @@ from app.retention.settings import RetentionSettings
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 """Finish times before this are mistakes (0, 1970, 1900), not ages."""
 _CLOCK_TOLERANCE = timedelta(seconds=60)
-_SQLITE_TIME = "[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
+_SQLITE_TIME = "%Y-%m-%d %H:%M:%S"
 _SECONDS_WIDTH = 19
 
 
@@ -94,7 +94,9 @@ def _comparable(finished: ColumnElement[datetime], dialect: str) -> ColumnElemen
     if dialect != "sqlite":
         return true()
     written = type_coerce(finished, String)
+    whole = func.substr(written, 1, _SECONDS_WIDTH)
     return and_(
-        func.substr(written, 1, _SECONDS_WIDTH).op("GLOB")(_SQLITE_TIME),
+        # Read and written again it must be the same: the 30th of February would come back as the 1st of March.
+        func.coalesce(func.strftime(_SQLITE_TIME, whole, "+0 days"), "") == whole,
         ~func.substr(written, _SECONDS_WIDTH + 1).op("GLOB")("*[^.0-9]*"),
     )

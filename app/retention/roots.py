@@ -132,7 +132,15 @@ def _overlap(name: str, folders: Mapping[str, Path]) -> str | None:
     for other, there in folders.items():
         if other != name and (path.is_relative_to(there) or there.is_relative_to(path)):
             return f"{path} and {there} (root {other}) overlap; give each its own folder"
+    for ours in _own_folders(folders[LOGS].parent) if LOGS in folders else ():
+        if path.is_relative_to(ours) or ours.is_relative_to(path):
+            return f"{path} and {ours} overlap, and there the program keeps what it needs itself; choose another folder"
     return None
+
+
+def _own_folders(home: Path) -> tuple[Path, ...]:
+    """Reports, backups, and the state of broker and beat: nothing of it is old rubbish, however old."""
+    return (home / "reports", *(home / "var" / name for name in ("run", "broker", "backups")))
 
 
 def _init(database: Database, name: str, path: Path, clock: Clock) -> RootState:

@@ -282,6 +282,18 @@ _POISON: dict[str, tuple[str, bytes, dict[str, Any]]] = {
     "nested without end": ("file", b"[" * 100_000 + b"]" * 100_000, {"task": _DISK}),
     "ten megabytes": ("file", _body("x" * 10_000_000), {"task": _DISK}),
     "a bad time": ("file", _body(), {"task": _DISK, "eta": "garbage"}),
+    "a table for a body": ("file", b'{"a": 1}', {"task": _DISK}),
+    "a short body": ("file", b"[1]", {"task": _DISK}),
+    "a text for a body": ("file", b'"abc"', {"task": _DISK}),
+    "null for a body": ("file", b"null", {"task": _DISK}),
+    "no task": ("file", _body(), {}),
+    "no id": ("file", _body(), {"task": _DISK, "id": None}),
+    "a number for an id": ("file", _body(), {"task": _DISK, "id": 5}),
+    "an id that no database takes": ("file", _body(), {"task": _DISK, "id": "a\0b\udcff"}),
+    "words for retries": ("file", _body(), {"task": _DISK, "retries": "x"}),
+    "words for limits": ("file", _body(), {"task": _DISK, "timelimit": ["a", "b"]}),
+    "limits without end": ("file", _body(), {"task": _DISK, "timelimit": [10**12, 10**12]}),
+    "one of Celery's own tasks": ("file", _body(1), {"task": "celery.accumulate"}),
 }
 
 

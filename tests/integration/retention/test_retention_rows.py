@@ -87,7 +87,8 @@ def test_a_time_in_another_spelling_is_not_compared_on_sqlite(lab: Any) -> None:
     if lab.database.dialect != "sqlite":
         pytest.skip("PostgreSQL has a type for times")
     kept = set()
-    for number, written in enumerate(["2020-01-01 00:00:00+08:00", "2020-01-01", "2020年", "2020-99-99 99:99:99"]):
+    impossible = ["2020-99-99 99:99:99", "2020-02-30 00:00:00"]
+    for number, written in enumerate(["2020-01-01 00:00:00+08:00", "2020-01-01", "2020年", *impossible]):
         kept.add(lab.task(created_at=lab.now - timedelta(days=9000)))
         with lab.database.write() as connection:
             connection.execute(
@@ -95,7 +96,7 @@ def test_a_time_in_another_spelling_is_not_compared_on_sqlite(lab: Any) -> None:
             )
     told = lab.document()
     assert lab.tasks() == kept
-    assert told["rows_kept"] == {"absurd_time": 4}
+    assert told["rows_kept"] == {"absurd_time": 5}
 
 
 def test_many_batches_delete_all_and_children_of_others_stay(lab: Any) -> None:

@@ -11,6 +11,7 @@ from app.retention.expiry import expiries
 from app.retention.outbox_entry import OutboxFile, packed, unpacked
 from app.retention.problems import Problems
 from app.retention.report import Facts, result_of
+from app.retention.roots import _overlap
 from app.retention.rows import BatchSize
 from app.retention.settings import RetentionSettings
 from app.retention.stored_paths import FileColumn, file_columns, is_final
@@ -144,3 +145,13 @@ def test_problems_are_one_line_each_and_end_at_fifty() -> None:
 def test_a_run_is_as_bad_as_its_worst_phase(states: list[str], state: str, success: bool) -> None:  # noqa: FBT001 - a case of the table
     result = result_of(Facts(run_id="r", dry_run=False, states=states))
     assert (result.state, result.success, result.document["success"]) == (state, success, success)
+
+
+@pytest.mark.parametrize("inside", ["var", "var/run", "var/broker/x", "reports/daily", "var/backups"])
+def test_no_root_may_cover_what_the_program_itself_keeps(tmp_path: Path, inside: str) -> None:
+    folders = {"temp": tmp_path / inside, "logs": tmp_path / "logs"}
+    assert "keeps what it needs itself" in str(_overlap("temp", folders))
+
+
+def test_a_root_beside_the_programs_own_folders_is_fine(tmp_path: Path) -> None:
+    assert _overlap("temp", {"temp": tmp_path / "var" / "sample", "logs": tmp_path / "logs"}) is None

@@ -1,0 +1,80 @@
+"""What a worker takes off a queue: messages of our own jobs in their full form; all else is refused once and told.
+
+Celery itself ends the worker on many a hand-made message, gets it back from the broker and ends again, for ever; and it
+serves its built-in tasks (chords, groups) to anybody who can publish.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from celery.utils.log import get_logger
+from celery.worker.consumer import Consumer
+
+_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_BODY_PARTS = 3
+_LIMITS = 2  # hard and soft
+_LONGEST_LIMIT_S = 86_400
+_celery_log = get_logger(__name__)
+
+log = structlog.get_logger("gengfu.tasks")
+
+
+class CarefulConsumer(Consumer):  # type: ignore[misc] # Celery ships no types
+    """Celery's consumer behind a check of every message."""
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        """Return the handler of one message; whatever it meets, it comes back."""
+        handle = super().create_task_handler(*args, **kwargs)
+        known = frozenset(name for name in self.app.tasks if not name.startswith("celery."))
+
+        def handled(message: Any) -> None:
+            try:
+                why = refusal(message, known)
+                if why is None:
+                    handle(message)
+                    return
+            except (*self.connection_errors, *self.channel_errors):
+                raise
+            except Exception as error:  # noqa: BLE001 - this message is no reason to serve no other
+                why = f"{type(error).__name__}: {error}"
+            log.error("message_refused", why=why[:500], bytes=len(message.body or b""))
+            message.reject_log_error(_celery_log, self.connection_errors)
+
+        return handled
+
+
+def _is_pair_of_limits(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == _LIMITS
+        and all(limit is None or (type(limit) in {int, float} and 0 < limit <= _LONGEST_LIMIT_S) for limit in value)
+    )
+
+
+def refusal(message: Any, known: frozenset[str]) -> str | None:
+    """Return why a message can't be a job of ours, or None where it can. May raise what decoding its body raises."""
+    return _wrong_headers(message.headers or {}, known) or _wrong_body(message.decode())
+
+
+def _wrong_headers(headers: Mapping[str, Any], known: frozenset[str]) -> str | None:
+    number, retries = headers.get("id"), headers.get("retries", 0)
+    if headers.get("task") not in known:
+        return f"it names no job of ours: {str(headers.get('task'))[:100]!r}"
+    if not isinstance(number, str) or not _ID.fullmatch(number):
+        return f"its id is {str(number)[:100]!r}"
+    if type(retries) is not int or retries < 0:
+        return f"retries is {str(retries)[:100]!r}"
+    if not _is_pair_of_limits(headers.get("timelimit", [None, None])):
+        return f"timelimit is {str(headers['timelimit'])[:100]!r}"
+    return None
+
+
+def _wrong_body(body: Any) -> str | None:
+    if not isinstance(body, list) or len(body) != _BODY_PARTS:
+        return "its body is not [args, kwargs, embed]"
+    args, kwargs, embed = body
+    if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embed, dict | None):
+        return "its body does not hold a list, a table and a table"
+    return "it wants other tasks to follow" if any((embed or {}).values()) else None
