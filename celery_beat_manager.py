@@ -4,31 +4,25 @@
 """
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.cli import ErrorsInOneLine, leave
-from app.core.errors import ExitCode, GengfuError, Locked, OutputUnwritable
+from app.core.errors import ExitCode, GengfuError, Locked, SettingsError
 
 if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
-
     from app.context import Context
+    from app.doctor import Finding
+    from app.schedule.leases import LeaseHolder
     from app.schedule.runs import RunRecord
-    from app.views import BeatStatus, JobLine
+    from app.views import BeatStatus, JobLine, LeaderStatus
 
-_START_WITHIN_S = 20.0
-_STOP_WITHIN_S = 20.0
 _POLL_S = 0.1
 _PUBLISH_TWICE = {"max_retries": 1, "interval_start": 0.0, "interval_step": 0.2}
 as_json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
@@ -36,86 +30,99 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="JSON inst
 
 @click.group(cls=ErrorsInOneLine, context_settings={"help_option_names": ["-h", "--help"]})
 def manager() -> None:
-    """Celery beat under control: start, stop, status, list, logs, run."""
+    """Celery beat under control: start and stop it, see what is due and what became of it, mend what is broken."""
 
 
 @manager.command()
 @click.option("--detach", is_flag=True, help="Go on in the background; output goes to logs/celerybeat.log.")
 def start(detach: bool) -> None:
     """Start beat, in the foreground unless --detach is given."""
+    from app.cli._beat_process import become_beat, refuse_second_beat, start_detached
+
     _refuse_wrong_settings()
-    _refuse_second_beat()
+    refuse_second_beat()
     if not detach:
-        _become_beat()
-    pid = _start_detached()
+        become_beat()
+    pid = start_detached()
     click.echo(f"beat runs as process {pid}")
 
 
 @manager.command()
 def foreground() -> None:
     """Start beat in the foreground; Ctrl-C ends it."""
+    from app.cli._beat_process import become_beat, refuse_second_beat
+
     _refuse_wrong_settings()
-    _refuse_second_beat()
-    _become_beat()
+    refuse_second_beat()
+    become_beat()
 
 
 @manager.command()
 def stop() -> None:
-    """End beat and wait until it has gone."""
-    status = _beat()
-    if status.holder is None:
+    """End every beat of this home on this machine and wait until they have gone."""
+    from app.cli._beat_process import beat_here, end_all, keeper
+
+    status = beat_here()
+    if not status.holders:
         click.echo("beat does not run")
         return
-    keeper = _keeper()
-    if keeper is not None:
-        raise Locked(f"beat is kept running by `gengfu up` (process {keeper}); end that one, or use restart")
-    _end(status)
-    click.echo(f"beat (process {status.pid}) has ended")
+    up = keeper()
+    if up is not None:
+        raise Locked(f"beat is kept running by `gengfu up` (process {up}); end that one, or use restart")
+    for holder in end_all(status):
+        click.echo(f"beat (process {holder.pid}) has ended")
 
 
 @manager.command()
 def restart() -> None:
-    """End beat, wait until it has gone, start it again."""
-    status = _beat()
-    keeper = _keeper()
-    if status.holder is not None:
-        _end(status)
-    pid = _wait_for_beat(other_than=status.pid) if keeper is not None else _start_detached()
-    click.echo(f"beat runs as process {pid}" + (" (started again by `gengfu up`)" if keeper is not None else ""))
+    """End every beat of this home on this machine, wait until they have gone, start one again."""
+    from app.cli._beat_process import beat_here, end_all, keeper, start_detached, wait_for_beat
+
+    status = beat_here()
+    up = keeper()
+    end_all(status)
+    pid = wait_for_beat(other_than=status.pid) if up is not None else start_detached()
+    click.echo(f"beat runs as process {pid}" + (" (started again by `gengfu up`)" if up is not None else ""))
 
 
 @manager.command()
 @as_json_option
 def status(as_json: bool) -> None:
-    """Tell whether beat is at work, and of each job its next run and its last result; exit 0 only if beat ticks."""
+    """Tell who leads, whether it is at work, and of each job its next run and its last result.
+
+    Exits 0 only if a beat of this home ticks or, where none runs here, the leading beat of another one is alive.
+    """
+    from app.cli._schedule_tables import print_status
+    from app.views import beat_status, leader_status, schedule_is_kept
+
     with _context() as context:
-        beat = _beat(context)
-        latest, blind = _latest(context)
-        lines = _job_lines(context, latest)
-        facts = _status_facts(context, beat, lines, blind)
+        now = context.clock.now()
+        beat = beat_status(context.settings.paths.var, now)
+        seen, blind = _seen(context)
+        leader = leader_status(seen.lease, beat, now)
+        facts = _status_facts(context, beat, leader, _job_lines(context, seen), blind)
         if as_json:
-            click.echo(json.dumps(facts, ensure_ascii=False, default=str))
+            _echo_json(facts)
         else:
-            _print_status(context, beat, lines, facts)
-    leave(ExitCode.OK if beat.state == "running" else ExitCode.FAILED)
+            print_status(facts, context.zone, now)
+    leave(ExitCode.OK if schedule_is_kept(beat, leader) else ExitCode.FAILED)
 
 
 @manager.command(name="list")
 @as_json_option
 def list_jobs(as_json: bool) -> None:
-    """List every job: when, next run, queue, priority (9 = most urgent), state."""
+    """List every job: when, next run in the job's own time zone or why there is none, queue, priority (9: urgent)."""
+    from app.cli._schedule_tables import print_jobs
+
     with _context() as context:
-        lines = _job_lines(context, {})
+        seen, blind = _seen(context)
+        lines = [asdict(line) for line in _job_lines(context, replace(seen, latest={}))]
         if as_json:
-            click.echo(json.dumps([_json_line(line) for line in lines], ensure_ascii=False, default=str))
-            return
-        table = _table("job", "when", "next run", "queue", "prio", "state")
-        for line in lines:
-            when = line.words[:1].lower() + line.words[1:]
-            table.add_row(
-                line.name, when, _local(line.next_run, context.zone), line.queue, str(line.priority), line.state
-            )
-        _console().print(table)
+            _echo_json(lines)
+        else:
+            print_jobs(lines, context.zone)
+    if blind:
+        click.secho(f"not seen: which jobs are paused: {blind}", fg="yellow", err=True)
 
 
 @manager.command()
@@ -151,6 +158,8 @@ def logs(lines: int, follow: bool, level: str) -> None:
 @as_json_option
 def run(name: str, wait: bool, timeout: float, as_json: bool) -> None:
     """Send a job to its queue now."""
+    from app.cli._schedule_tables import run_told
+
     with _context() as context:
         run_id = _publish(name)
         if not wait:
@@ -158,9 +167,9 @@ def run(name: str, wait: bool, timeout: float, as_json: bool) -> None:
             return
         record = _await(context, run_id, name, timeout)
         if as_json:
-            click.echo(json.dumps(asdict(record), ensure_ascii=False, default=str))
+            _echo_json(asdict(record))
         else:
-            click.echo(_told(record))
+            click.echo(run_told(record))
     leave(ExitCode.OK if record.state in {"succeeded", "skipped"} else ExitCode.FAILED)
 
 
@@ -181,20 +190,78 @@ def night() -> None:
 
 @manager.command()
 def clear() -> None:
-    """Forget when each job was last sent; beat must not run. Nothing that was missed is then caught up."""
-    import shelve
+    """Close every slot that is due and not yet in work: nothing that was missed or waits is run any more."""
+    from app.schedule.backlog import close_backlog
+    from app.schedule.ledger import Ledger
+    from tasks.registry import scheduled_specs
 
-    _refuse_second_beat()
-    from app.settings import home_folder
+    with _context() as context:
+        context.prepare_own_tables()
+        specs = scheduled_specs(context.settings)
+        closed = close_backlog(Ledger(context.database), specs, context.zone, context.clock.now())
+    click.echo(f"closed {closed} slots that waited or were missed")
 
-    stored_times = home_folder() / "var" / "run" / "celerybeat-schedule"
-    if not list(stored_times.parent.glob(f"{stored_times.name}*")):
-        click.echo("forgot the times of 0 jobs: beat has not run here yet")
-        return
-    with shelve.open(str(stored_times)) as stored:  # noqa: S301 - beat's own file
-        entries = len(stored.get("entries", {}))
-        stored.clear()
-    click.echo(f"forgot the times of {entries} jobs")
+
+@manager.command()
+@click.argument("name")
+def pause(name: str) -> None:
+    """Stop running a job on schedule; its slots are closed as skipped until it is resumed."""
+    from app.schedule.pauses import pause as pause_job
+    from tasks.registry import find_job
+
+    find_job(name)
+    with _context() as context:
+        context.prepare_own_tables()
+        new = pause_job(context.database, name, context.clock.now())
+    click.echo(f"{name} is paused" if new else f"{name} was paused already")
+
+
+@manager.command()
+@click.argument("name")
+def resume(name: str) -> None:
+    """Run a paused job on schedule again, from its next slot on."""
+    from app.schedule.pauses import resume as resume_job
+    from tasks.registry import find_job
+
+    find_job(name)
+    with _context() as context:
+        context.prepare_own_tables()
+        was = resume_job(context.database, name)
+    click.echo(f"{name} runs on schedule again" if was else f"{name} was not paused")
+
+
+@manager.command()
+@click.argument("name", required=False)
+@click.option("--lines", "-n", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many runs.")
+@as_json_option
+def history(name: str | None, lines: int, as_json: bool) -> None:
+    """Show the latest runs of a job, or of all."""
+    from app.cli._schedule_tables import print_history
+    from tasks.registry import find_job
+
+    if name is not None:
+        find_job(name)
+    with _context() as context:
+        context.prepare_own_tables()
+        records = context.history.recent(job=name, limit=lines)
+        if as_json:
+            _echo_json([asdict(record) for record in records])
+            return
+        print_history(records, context.zone)
+
+
+@manager.command()
+@as_json_option
+def doctor(as_json: bool) -> None:
+    """Look at every part, one line each, with what mends a broken one; exit 1 if anything is broken."""
+    from app.cli._schedule_tables import print_findings
+
+    findings = _findings()
+    if as_json:
+        _echo_json([asdict(finding) for finding in findings])
+    else:
+        print_findings(findings)
+    leave(ExitCode.FAILED if any(finding.state == "broken" for finding in findings) else ExitCode.OK)
 
 
 @contextmanager
@@ -205,29 +272,6 @@ def _context() -> "Iterator[Context]":
         yield context
 
 
-def _beat(context: "Context | None" = None) -> "BeatStatus":
-    from app.core.clock import SystemClock
-    from app.settings import home_folder
-    from app.views import beat_status
-
-    var = context.settings.paths.var if context else home_folder() / "var"
-    return beat_status(var, (context.clock if context else SystemClock()).now())
-
-
-def _keeper() -> int | None:
-    from app.service.process_lock import ProcessLock
-    from app.settings import home_folder
-
-    holder = ProcessLock.read(home_folder() / "var" / "run" / "up.lock")
-    return holder.pid if holder else None
-
-
-def _refuse_second_beat() -> None:
-    status = _beat()
-    if status.holder is not None:
-        raise Locked(f"beat already runs as process {status.pid} since {status.since:%Y-%m-%d %H:%M:%S} UTC")
-
-
 def _refuse_wrong_settings() -> None:
     from app.settings import load
     from tasks.registry import effective_specs
@@ -235,138 +279,80 @@ def _refuse_wrong_settings() -> None:
     effective_specs(load())
 
 
-def _beat_process() -> tuple[list[str], dict[str, str]]:
-    from app.service.commands import beat_command, packages_on_path
-    from app.settings import load
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What only the database knows; empty where it can't be asked."""
 
-    return beat_command(load().logging.level), {**os.environ, **packages_on_path()}
-
-
-def _become_beat() -> None:
-    command, environment = _beat_process()
-    sys.stdout.flush()
-    os.execve(sys.executable, command, environment)  # noqa: S606 - this very process becomes beat
+    latest: "Mapping[str, RunRecord]"
+    paused: Mapping[str, datetime]
+    lease: "LeaseHolder | None"
 
 
-def _start_detached() -> int:
-    from app.settings import home_folder
+def _seen(context: "Context") -> tuple[_Seen, str | None]:
+    """What the database knows, or nothing and why."""
+    from app.schedule.leadership import BEAT, LIFE
+    from app.schedule.leases import Leases
+    from app.schedule.pauses import paused_jobs
 
-    log = home_folder() / "logs" / "celerybeat.log"
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        sink = log.open("ab")
-    except OSError as error:
-        raise OutputUnwritable(f"can't write {log}: {error.strerror}; free space or fix its permissions") from error
-    command, environment = _beat_process()
-    with sink:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment, start_new_session=True
-        )
-    return _wait_for_beat(process=process)
-
-
-def _wait_for_beat(*, process: "subprocess.Popen[bytes] | None" = None, other_than: int | None = None) -> int:
-    deadline = time.monotonic() + _START_WITHIN_S
-    while time.monotonic() < deadline:
-        status = _beat()
-        if status.pid is not None and status.pid != other_than:
-            return status.pid
-        if process is not None and process.poll() is not None:
-            raise GengfuError(f"beat ended with exit code {process.returncode}; see `celery_beat_manager.py logs`")
-        time.sleep(_POLL_S)
-    raise GengfuError(f"beat did not start within {_START_WITHIN_S:g} s; see `celery_beat_manager.py logs`")
-
-
-def _end(status: "BeatStatus") -> None:
-    import signal
-
-    if status.holder is None:
-        return
-    # Graceful, then firm.
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        status.holder.signal(number)
-        if status.holder.wait_gone(_STOP_WITHIN_S):
-            return
-    raise GengfuError(f"beat (process {status.pid}) does not end, not even after SIGKILL; look at the machine")
-
-
-def _latest(context: "Context") -> "tuple[dict[str, RunRecord], str | None]":
-    """The newest run of each job, or nothing and why."""
     try:
         context.prepare_own_tables()
-        return context.history.latest(), None
+        seen = _Seen(
+            latest=context.history.latest(),
+            paused=paused_jobs(context.database),
+            lease=Leases(context.database, LIFE).holder(BEAT),
+        )
     except GengfuError as error:
-        return {}, str(error)
+        return _Seen(latest={}, paused={}, lease=None), str(error)
+    return seen, None
 
 
-def _job_lines(context: "Context", latest: "dict[str, RunRecord]") -> "list[JobLine]":
+def _job_lines(context: "Context", seen: _Seen) -> "list[JobLine]":
     from app.views import job_lines
     from tasks.registry import effective_specs
 
-    return job_lines(effective_specs(context.settings).values(), context.zone, context.clock.now(), latest)
+    specs = effective_specs(context.settings).values()
+    return job_lines(specs, context.zone, context.clock.now(), seen.latest, seen.paused)
 
 
-def _status_facts(context: "Context", beat: "BeatStatus", lines: "list[JobLine]", blind: str | None) -> dict[str, Any]:
+def _status_facts(
+    context: "Context", beat: "BeatStatus", leader: "LeaderStatus | None", lines: "list[JobLine]", blind: str | None
+) -> dict[str, Any]:
     from app.views import worker_statuses
 
     return {
-        "beat": {key: value for key, value in asdict(beat).items() if key != "holder"},
+        "beat": {key: value for key, value in asdict(beat).items() if key != "holders"},
+        "leader": asdict(leader) if leader else None,
         "workers": [asdict(worker) for worker in worker_statuses(context.settings.paths.var)],
-        "jobs": [_json_line(line) for line in lines],
-        "not_seen": [f"last runs: {blind}"] if blind else [],
+        "jobs": [asdict(line) for line in lines],
+        "not_seen": [f"leader, last runs and paused jobs: {blind}"] if blind else [],
     }
 
 
-def _json_line(line: "JobLine") -> dict[str, Any]:
-    return {**asdict(line), "last": asdict(line.last) if line.last else None}
+def _findings() -> "list[Finding]":
+    from app.doctor import examine, settings_are_right, settings_are_wrong
+    from tasks.registry import effective_specs
+
+    try:
+        with _context() as context:
+            effective_specs(context.settings)
+            return [settings_are_right(context), *examine(_with_queue_meter(context))]
+    except SettingsError as error:
+        return [settings_are_wrong(error)]
 
 
-def _print_status(context: "Context", beat: "BeatStatus", lines: "list[JobLine]", facts: Mapping[str, Any]) -> None:
-    click.secho(_beat_line(beat), fg="green" if beat.state == "running" else "red")
-    for worker in facts["workers"]:
-        click.echo(f"worker {worker['name']}: process {worker['pid']}, queues {', '.join(worker['queues'])}")
-    if not facts["workers"]:
-        click.secho("no worker of this home is ready on this machine", fg="yellow")
-    table = _table("job", "next run", "last run", "late", "result")
-    for line in lines:
-        late = "" if line.lateness_s is None else f"{line.lateness_s:.0f} s"
-        last = _local(line.last.started_at, context.zone) if line.last else "-"
-        table.add_row(line.name, _local(line.next_run, context.zone), last, late, _result_word(line))
-    _console().print(table)
-    for line in facts["not_seen"]:
-        click.secho(f"not seen: {line}", fg="yellow", err=True)
+def _with_queue_meter(context: "Context") -> "Context":
+    """Only a Celery process can count RabbitMQ's queues; Redis is asked without it."""
+    from config.celery_settings import is_redis
+
+    if is_redis(context.broker_url):
+        return context
+    from tasks.queue_depth import measure
+
+    return replace(context, queue_meter=measure)
 
 
-def _beat_line(beat: "BeatStatus") -> str:
-    if beat.state == "stopped":
-        return "beat does not run; start it with `celery_beat_manager.py start --detach` or `gengfu up`"
-    age = "never" if beat.tick_age_s is None else f"{beat.tick_age_s:.0f} s ago"
-    words = "runs" if beat.state == "running" else "is there but does not tick"
-    return f"beat {words}: process {beat.pid} on {beat.host} since {beat.since:%Y-%m-%d %H:%M:%S} UTC, last tick {age}"
-
-
-def _result_word(line: "JobLine") -> str:
-    return "" if line.last is None else line.last.state
-
-
-def _local(instant: datetime | None, zone: "ZoneInfo") -> str:
-    return "-" if instant is None else f"{instant.astimezone(zone):%m-%d %H:%M}"
-
-
-def _table(*columns: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in {"job", "next run", "last run", "queue"})
-    return table
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else max(80, shutil.get_terminal_size((100, 24)).columns))
+def _echo_json(value: object) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _publish(name: str) -> str:
@@ -389,26 +375,18 @@ def _publish(name: str) -> str:
 
 
 def _await(context: "Context", run_id: str, name: str, timeout: float) -> "RunRecord":
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from app.cli._schedule_tables import live
 
     deadline = time.monotonic() + timeout
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task(f"{name}: waiting for a worker", total=None)
+    with live(name) as show:
+        show(None, context.clock.now())
         while time.monotonic() < deadline:
             record = context.history.get(run_id)
             if record is not None and record.finished_at is not None:
                 return record
-            if record is not None:
-                progress.update(bar, description=f"{name}: running on {record.worker}")
+            show(record, context.clock.now())
             time.sleep(_POLL_S)
     raise GengfuError(f"{name} (run {run_id}) did not end within {timeout:g} s; is a worker running? see `status`")
-
-
-def _told(record: "RunRecord") -> str:
-    from app.cli._night import told
-
-    return f"{told(record.job, record.result or {})}\n  run {record.id}: {record.state} in {record.seconds} s"
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ import structlog
 
 from app.alerts.alert import Alert
 from app.alerts.notify import send_alerts
-from app.alerts.rules import evaluate_cleanup, evaluate_daily, evaluate_disk
+from app.alerts.rules import evaluate_cleanup, evaluate_daily, evaluate_disk, evaluate_schedule
 from app.context import Context
 from app.core.atomic_json import write_json
 from app.core.clock import local_date
-from app.core.errors import BadArgument, ExitCode, OutputUnwritable, SettingsError, UnknownJob
+from app.core.errors import BadArgument, ExitCode, GengfuError, OutputUnwritable, SettingsError, UnknownJob
 from app.core.settings_file import nearest
 from app.health.checks.broker import check_broker
 from app.health.checks.disk import check_disks
@@ -28,6 +28,7 @@ from app.retention.cleanup import CleanupResult, cleanup_expired
 from app.retention.report_file import add_to_report, cleanup_report_path
 from app.retention.workplace import Workplace
 from app.runner import JobRun, Outcome, run_job
+from app.schedule.limits import schedule_facts
 from app.schedule.runs import Origin
 from app.service.settings import QUEUES
 from app.settings import Settings
@@ -154,7 +155,9 @@ def system_health_check(context: Context) -> Outcome:
         paths=_disk_paths(context),
         broker=lambda: _broker_facts(context),
     )
-    return Outcome(result=result)
+    facts = _schedule_facts(context)
+    alerts = _judged(context, evaluate_schedule, {"facts": facts})
+    return Outcome(result={**result, "schedule": facts, "alerts": len(alerts)}, alerts=alerts)
 
 
 USE_CASES: dict[str, Callable[..., Outcome]] = {
@@ -232,6 +235,15 @@ def _system_statistics(context: Context) -> dict[str, Any]:
 def _broker_facts(context: Context) -> dict[str, Any]:
     measured = context.queue_meter() if context.queue_meter is not None else None
     return check_broker(context.broker_url, QUEUES, context.clock, measured=measured)
+
+
+def _schedule_facts(context: Context) -> list[dict[str, Any]]:
+    try:
+        return schedule_facts(context.database, context.clock.now(), {})
+    except GengfuError as error:
+        # A database that is away is what the check of the database tells.
+        log.warning("schedule_not_judged", error=str(error))
+        return []
 
 
 def _disk_paths(context: Context) -> list[Path]:

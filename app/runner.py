@@ -1,7 +1,7 @@
 """Runs one job: ids in the log context, run record, timing, errors told once, alerts handed over."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,10 @@ import structlog
 from app.context import Context
 from app.core.errors import ExitCode, GengfuError, Locked
 from app.core.redaction import redact
+from app.schedule.heartbeat import Heartbeat, Renewal
+from app.schedule.leases import Held
 from app.schedule.runs import Origin, State, new_run_id
+from app.schedule.single_flight import MANY_AT_ONCE, RunsAlready, SingleFlight
 
 log = structlog.get_logger("gengfu.run")
 
@@ -49,45 +52,114 @@ HandOver = Callable[[Context, list[dict[str, Any]]], None]
 
 
 def run_job(
-    context: Context, name: str, use_case: UseCase, *, origin: Origin, hand_over: HandOver | None = None
+    context: Context,
+    name: str,
+    use_case: UseCase,
+    *,
+    origin: Origin,
+    hand_over: HandOver | None = None,
+    single_flight: bool | None = None,
+    renewals: Sequence[Renewal] = (),
 ) -> JobRun:
     """Run `use_case` as job `name`; never raises what the job raised, its result says so.
 
     A run leaves a row in the history wherever the database can be written; where it can't, the run goes on and the log
-    says so: the disk check must work while the database is down.
+    says so: the disk check must work while the database is down. While a run of the job is at work a second one is
+    `skipped` (`single_flight`; None: as the job's name says). `renewals` are called with the run's own heartbeat.
     """
     run_id = origin.run_id or new_run_id()
     bound = replace(context, due_at=origin.slot, run_id=run_id)
+    alone = name not in MANY_AT_ONCE if single_flight is None else single_flight
     with structlog.contextvars.bound_contextvars(run_id=run_id, job=name, queue=origin.queue):
         started = context.clock.monotonic()
-        with _recording("run_start_not_recorded"):
-            bound.prepare_own_tables()
-            bound.history.started(run_id, name, origin)
-        outcome, done = _attempt(bound, run_id, name, use_case)
-        seconds = context.clock.monotonic() - started
-        with _recording("run_end_not_recorded"):
-            bound.history.finished(
-                run_id,
-                done.state,
-                seconds=seconds,
-                result=done.result,
-                error=done.result.get("error"),
-                report_path=str(outcome.report) if outcome.report else None,
-            )
-        log.info("job_finished", state=done.state, seconds=round(seconds, 3))
+        try:
+            with _flight(bound, name, origin, alone=alone) as own:
+                with Heartbeat([*own, *renewals]):
+                    outcome, done = _attempt(bound, run_id, name, use_case)
+                _finish(bound, outcome, done, context.clock.monotonic() - started)
+        except RunsAlready as other:
+            return _refused(bound, name, origin, other)
         if outcome.alerts and hand_over is not None:
             hand_over(bound, outcome.alerts)
     return done
+
+
+@contextmanager
+def _flight(context: Context, name: str, origin: Origin, *, alone: bool) -> Iterator[Sequence[Renewal]]:
+    """Hold the job's lease for the time of the block and yield what is to be renewed meanwhile.
+
+    Raises RunsAlready. Without a database the run goes on alone, unrecorded.
+    """
+    flights = SingleFlight(context.database, context.clock)
+    held: Held | None = None
+    renewals: list[Renewal] = []
+    with _recording("run_start_not_recorded"):
+        context.prepare_own_tables()
+        if origin.attempt > 1:
+            _refuse_done(context)
+        if alone:
+            lease = held = flights.take(name, context.run_id)
+            renewals.append(lambda: flights.renew(lease))
+        if dead := context.history.started(context.run_id, name, origin):
+            log.warning("dead_runs_closed", runs=dead)
+        renewals.append(lambda: context.history.heartbeat(context.run_id))
+    try:
+        yield renewals
+    finally:
+        if held is not None:
+            with _recording("lease_not_given_back"):
+                flights.give_back(held)
+
+
+def _refuse_done(context: Context) -> None:
+    """Raise RunsAlready for another attempt of a run that succeeded: it was delivered twice, and the first worked."""
+    earlier = context.history.get(context.run_id)
+    if earlier is not None and earlier.state == "succeeded":
+        raise RunsAlready(context.run_id, f"run {context.run_id} has succeeded already", at_work=False)
+
+
+def _finish(context: Context, outcome: Outcome, done: JobRun, seconds: float) -> None:
+    with _recording("run_end_not_recorded"):
+        context.history.finished(
+            done.run_id,
+            done.state,
+            seconds=seconds,
+            result=done.result,
+            error=done.result.get("error"),
+            report_path=str(outcome.report) if outcome.report else None,
+        )
+    log.info("job_finished", state=done.state, seconds=round(seconds, 3))
+
+
+def _refused(context: Context, name: str, origin: Origin, other: RunsAlready) -> JobRun:
+    """Leave a row for a run that found another one at work.
+
+    A second delivery of the other run's own message leaves none: the row is the other's. Its first delivery may be a
+    dead worker's, so it is worth another try; `_flight` tells then whether the first came to a good end.
+    """
+    again = other.run_id == context.run_id
+    outcome, done = _skipped(context.run_id, name, other)
+    if again:
+        log.info("run_delivered_twice")
+        return replace(done, temporary=other.at_work)
+    with _recording("run_start_not_recorded"):
+        context.history.started(context.run_id, name, origin)
+    _finish(context, outcome, done, 0.0)
+    return done
+
+
+def _skipped(run_id: str, name: str, held: Locked) -> tuple[Outcome, JobRun]:
+    result = {"success": True, "skipped": str(held)}
+    return Outcome(result=result), JobRun(
+        run_id=run_id, job=name, state="skipped", result=result, exit_code=ExitCode.LOCKED
+    )
 
 
 def _attempt(context: Context, run_id: str, name: str, use_case: UseCase) -> tuple[Outcome, JobRun]:
     try:
         outcome = use_case(context)
     except Locked as held:
-        result = {"success": True, "skipped": str(held)}
-        return Outcome(result=result), JobRun(
-            run_id=run_id, job=name, state="skipped", result=result, exit_code=ExitCode.LOCKED
-        )
+        return _skipped(run_id, name, held)
     except GengfuError as error:
         log.error("job_failed", error=str(error), error_type=type(error).__name__)  # noqa: TRY400 - told on purpose
         return _failed(run_id, name, error, error.exit_code, temporary=not error.permanent)
@@ -116,8 +188,11 @@ def _failed(
 
 @contextmanager
 def _recording(event: str) -> Iterator[None]:
+    """A database that is away costs the record, not the run."""
     try:
         yield
+    except RunsAlready:
+        raise
     except GengfuError as error:
         log.warning(event, error=str(error))
 

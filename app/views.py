@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from app.schedule.beat_lock import TICK_LIMIT_S, beat_lock_path
+from app.schedule.beat_lock import TICK_LIMIT_S, beat_lock_paths
 from app.schedule.cron import in_words, next_due
 from app.schedule.job_spec import JobSpec
+from app.schedule.leases import LeaseHolder
 from app.schedule.runs import RunRecord
 from app.service.process_lock import LockHolder, ProcessLock
 
@@ -23,7 +24,26 @@ class BeatStatus:
     host: str | None = None
     since: datetime | None = None
     tick_age_s: float | None = None
-    holder: LockHolder | None = None
+    leads: bool = False
+    """Whether it sends; a stand-by waits until the leader is gone."""
+    stand_bys: tuple[int, ...] = ()
+    """Pids of further beats of this home on this machine."""
+    holders: tuple[LockHolder, ...] = ()
+    """Every beat of this home on this machine, the one told above first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaderStatus:
+    """Which beat of all machines leads, as the database knows it."""
+
+    host: str
+    pid: int
+    since: datetime
+    until: datetime
+    """End of its lease, which a living leader renews every 5 s."""
+    alive: bool
+    here: bool
+    """Whether it is a beat of this home on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +63,14 @@ class JobLine:
     name: str
     task: str
     cron: str | None
+    timezone: str
+    """The zone in which `cron` is meant."""
     words: str
     next_run: datetime | None
     queue: str
     priority: int
-    state: Literal["on", "off", "by hand"]
+    state: Literal["on", "off", "paused", "by hand"]
+    paused_since: datetime | None
     last: RunRecord | None
     lateness_s: float | None
     """Seconds from the slot to the start of its last run."""
@@ -55,12 +78,47 @@ class JobLine:
 
 def beat_status(var: Path, now: datetime) -> BeatStatus:
     """Return what the beat of this home says of itself; needs neither broker nor database."""
-    holder = ProcessLock.read(beat_lock_path(var))
-    if holder is None:
+    holders = [holder for path in beat_lock_paths(var) if (holder := ProcessLock.read(path)) is not None]
+    if not holders:
         return BeatStatus(state="stopped")
+    # The leader of this home; where another home or machine leads, the first of the stand-bys.
+    holder, *others = sorted(holders, key=lambda each: not each.facts.get("leads"))
     age = _age(holder.facts.get("last_tick"), now)
     state: Literal["running", "stale"] = "running" if age is not None and age <= TICK_LIMIT_S else "stale"
-    return BeatStatus(state=state, pid=holder.pid, host=holder.host, since=holder.since, tick_age_s=age, holder=holder)
+    return BeatStatus(
+        state=state,
+        pid=holder.pid,
+        host=holder.host,
+        since=holder.since,
+        tick_age_s=age,
+        leads=bool(holder.facts.get("leads")),
+        stand_bys=tuple(each.pid for each in others),
+        holders=(holder, *others),
+    )
+
+
+def leader_status(lease: LeaseHolder | None, beat: BeatStatus, now: datetime) -> LeaderStatus | None:
+    """Return who leads or led last by the database's `lease`; None where no beat ever did."""
+    if lease is None:
+        return None
+    return LeaderStatus(
+        host=lease.host,
+        pid=lease.pid,
+        since=lease.since,
+        until=lease.until,
+        alive=lease.holds_at(now),
+        here=any((each.host, each.pid) == (lease.host, lease.pid) for each in beat.holders),
+    )
+
+
+def schedule_is_kept(beat: BeatStatus, leader: LeaderStatus | None) -> bool:
+    """Tell whether slots are being sent: by a beat of this home that ticks or, where it has none, by a living leader.
+
+    A beat of this home that does not tick is a fault, whoever leads.
+    """
+    if beat.state == "stopped":
+        return leader is not None and leader.alive
+    return beat.state == "running"
 
 
 def worker_statuses(var: Path) -> list[WorkerStatus]:
@@ -79,27 +137,46 @@ def worker_statuses(var: Path) -> list[WorkerStatus]:
 
 
 def job_lines(
-    specs: Iterable[JobSpec], zone: ZoneInfo, now: datetime, latest: Mapping[str, RunRecord]
+    specs: Iterable[JobSpec],
+    zone: ZoneInfo,
+    now: datetime,
+    latest: Mapping[str, RunRecord],
+    paused: Mapping[str, datetime] | None = None,
 ) -> list[JobLine]:
-    """Return a line for each job; `latest` is empty where the database can't be asked."""
-    return [_job_line(spec, zone, now, latest.get(spec.name)) for spec in specs]
+    """Return a line for each job.
+
+    `latest` and `paused` (job -> since when) are empty where the database can't be asked; `zone` is the general one.
+    """
+    return [_job_line(spec, zone, now, latest.get(spec.name), (paused or {}).get(spec.name)) for spec in specs]
 
 
-def _job_line(spec: JobSpec, zone: ZoneInfo, now: datetime, last: RunRecord | None) -> JobLine:
-    scheduled = spec.cron is not None
+def _job_line(
+    spec: JobSpec, zone: ZoneInfo, now: datetime, last: RunRecord | None, paused_since: datetime | None
+) -> JobLine:
+    state = _state(spec, paused_since)
     late = (last.started_at - last.slot).total_seconds() if last is not None and last.slot is not None else None
     return JobLine(
         name=spec.name,
         task=spec.task_name,
         cron=spec.cron,
+        timezone=spec.zone(zone).key,
         words=in_words(spec.cron) if spec.cron else "by hand or by other jobs",
-        next_run=next_due(spec.cron, zone, now) if spec.cron and spec.enabled else None,
+        next_run=next_due(spec.cron, spec.zone(zone), now) if spec.cron and state == "on" else None,
         queue=spec.queue,
         priority=spec.priority,
-        state="by hand" if not scheduled else "on" if spec.enabled else "off",
+        state=state,
+        paused_since=paused_since,
         last=last,
         lateness_s=late,
     )
+
+
+def _state(spec: JobSpec, paused_since: datetime | None) -> Literal["on", "off", "paused", "by hand"]:
+    if spec.cron is None:
+        return "by hand"
+    if not spec.enabled:
+        return "off"
+    return "on" if paused_since is None else "paused"
 
 
 def _age(instant: Any, now: datetime) -> float | None:

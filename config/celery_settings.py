@@ -52,9 +52,7 @@ def celery_settings(settings: Settings, broker_url: str) -> dict[str, Any]:
         # A misspelt queue is an error, not a new queue that nobody serves.
         "task_create_missing_queues": False,
         "beat_scheduler": "tasks.scheduler:NightWatch",
-        "beat_schedule_filename": str(settings.paths.var / "run" / "celerybeat-schedule"),
         "beat_max_loop_interval": 5,
-        "beat_sync_every": 1,
         # Celery's own backend_cleanup wakes at 04:00 too; it is only scheduled where results expire by hand.
         "result_expires": None,
     }

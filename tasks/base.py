@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import secrets
 import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,15 @@ from app.context import Context, make_context
 from app.core.errors import BadArgument, GengfuError
 from app.jobs import tell_alerts
 from app.observability.structured_logs import configure_logs
-from app.runner import JobRun, Outcome, run_job
+from app.runner import JobRun, Outcome, UseCase, run_job
 from app.schedule.runs import Origin
+from app.slots import run_slot
 from config.celery_settings import is_redis
 from tasks import queue_depth
 from tasks.registry import Job, find_job
 
 MOST_RETRIES = 5
+_PROCESS = secrets.token_hex(8)
 _FIRST_RETRY_S = 30
 _FARTHEST_SLOT = timedelta(days=366)
 _PUBLISH_POLICY = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2}
@@ -61,16 +64,29 @@ def run_in_task(task: Task, declared: Job, args: tuple[Any, ...], kwargs: dict[s
     if eager and not structlog.is_configured():
         # A shell line: what it prints is its result; the log belongs in the log files.
         configure_logs("app", context.settings.logging, context.settings.paths.logs)
-    done = run_job(
-        context,
-        declared.spec.name,
-        _checked_call(declared, args, kwargs),
-        origin=_origin(task, declared, eager=eager),
-        hand_over=tell_alerts if eager else _publish_alerts,
-    )
+    origin = _origin(task, declared, eager=eager)
+    call = _checked_call(declared, args, kwargs)
+    if origin.slot is not None:
+        return _run_slot(context, declared, call, origin, origin.slot)
+    hand_over = tell_alerts if eager else _publish_alerts
+    done = run_job(context, declared.spec.name, call, origin=origin, hand_over=hand_over)
     if done.temporary and not eager and task.request.retries < MOST_RETRIES:
         raise _retry(task, done)
     return done.result
+
+
+def _run_slot(context: Context, declared: Job, call: UseCase, origin: Origin, due_at: datetime) -> dict[str, Any]:
+    """Work off a slot; the ledger, not Celery, sends it again after a failure that passes."""
+    name = declared.spec.name
+    owner = f"{origin.worker}#{_PROCESS}"
+    try:
+        return run_slot(
+            context, name, call, due_at=due_at, origin=origin, owner=owner[-64:], hand_over=_publish_alerts
+        ).result
+    except GengfuError as error:
+        # Nothing was begun. The message is acknowledged; the slot stays sent and is sent again.
+        log.warning("slot_not_claimable", job=name, slot=due_at.isoformat(), error=str(error))
+        return {"success": False, "error": str(error)}
 
 
 def _checked_call(declared: Job, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

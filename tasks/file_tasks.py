@@ -6,7 +6,15 @@ from app.runner import Outcome
 from tasks.registry import job
 
 
-@job("cleanup-temp-files", cron="30 * * * *", queue="file", priority=4, soft_time_limit=900)
+@job(
+    "cleanup-temp-files",
+    cron="30 * * * *",
+    queue="file",
+    priority=4,
+    soft_time_limit=900,
+    missed="skip",
+    max_age_s=3600,
+)
 def cleanup_temp_files(context: Context) -> Outcome:
     """Delete old files in the temporary folders."""
     return jobs.cleanup_temp_files(context)

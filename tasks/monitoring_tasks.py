@@ -20,7 +20,9 @@ def cleanup_expired_tasks(context: Context, dry_run: bool = False) -> Outcome:  
     return jobs.cleanup_expired_tasks(context, dry_run=dry_run)
 
 
-@job("disk-space-check", cron="15 * * * *", queue="file", priority=5, soft_time_limit=120)
+@job(
+    "disk-space-check", cron="15 * * * *", queue="file", priority=5, soft_time_limit=120, missed="skip", max_age_s=3600
+)
 def check_disk_space(context: Context) -> Outcome:
     """Measure every configured disk."""
     return jobs.check_disk_space(context)

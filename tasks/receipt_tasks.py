@@ -6,19 +6,43 @@ from app.runner import Outcome
 from tasks.registry import job
 
 
-@job("check-pending-tasks", cron="*/10 * * * *", queue="high_priority", priority=9, soft_time_limit=60)
+@job(
+    "check-pending-tasks",
+    cron="*/10 * * * *",
+    queue="high_priority",
+    priority=9,
+    soft_time_limit=60,
+    missed="skip",
+    max_age_s=600,
+)
 def check_pending_tasks(context: Context) -> Outcome:
     """Count tasks that wait for longer than they should."""
     return jobs.check_pending_tasks(context)
 
 
-@job("update-all-pending-tracking", cron="*/30 * * * *", queue="receipt", priority=8, soft_time_limit=600)
+@job(
+    "update-all-pending-tracking",
+    cron="*/30 * * * *",
+    queue="receipt",
+    priority=8,
+    soft_time_limit=600,
+    missed="skip",
+    max_age_s=1800,
+)
 def update_all_pending_tracking(context: Context) -> Outcome:
     """Ask the tracking service about every open receipt."""
     return jobs.update_all_pending_tracking(context)
 
 
-@job("check-timeout-tasks", cron="*/15 * * * *", queue="high_priority", priority=6, soft_time_limit=120)
+@job(
+    "check-timeout-tasks",
+    cron="*/15 * * * *",
+    queue="high_priority",
+    priority=6,
+    soft_time_limit=120,
+    missed="skip",
+    max_age_s=900,
+)
 def check_timeout_tasks(context: Context) -> Outcome:
     """Find tasks that are processed for longer than they may be."""
     return jobs.check_timeout_tasks(context)

@@ -8,7 +8,7 @@ from typing import Any
 from app.core.errors import SettingsError, UnknownJob
 from app.core.settings_file import nearest
 from app.runner import Outcome
-from app.schedule.job_spec import JobSpec
+from app.schedule.job_spec import JobSpec, MissedPolicy
 from app.schedule.settings import checked_cron
 from app.service.settings import QUEUES
 from app.settings import Settings
@@ -48,9 +48,12 @@ def job(
     priority: int,
     cron: str | None = None,
     soft_time_limit: int = 600,
+    missed: MissedPolicy = "run_once",
+    max_age_s: int = 20 * 3600,
 ) -> Callable[[Callable[..., Outcome]], Job]:
     """Declare a job. Its function takes the context first, then the arguments a message may carry.
 
+    `missed` says what becomes of slots that passed while no beat was there, `max_age_s` how late one may still run.
     The hard limit follows the soft one by a minute: time to write the report of what was done.
     """
     if queue not in QUEUES:
@@ -67,6 +70,8 @@ def job(
             priority=priority,
             soft_time_limit=soft_time_limit,
             time_limit=soft_time_limit + 60,
+            missed=missed,
+            max_age_s=max_age_s,
             summary=(function.__doc__ or "").strip().split("\n")[0],
         )
         declared = _jobs[name] = Job(spec, function)

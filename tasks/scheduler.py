@@ -1,77 +1,133 @@
-"""The beat scheduler: sends each job at its time with the slot it is for, and says that it is alive."""
+"""The beat scheduler over the slot ledger: `celery -A tasks beat` needs no other option and writes no shelve file."""
 
+import os
+import secrets
 import socket
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
-from celery.beat import PersistentScheduler
-from celery.schedules import crontab, schedule
+from celery.beat import Scheduler
+from kombu.exceptions import OperationalError
 
 from app.context import Context
-from app.core.errors import GengfuError
-from app.schedule.beat_lock import beat_lock_path
-from app.schedule.cron import latest_due
+from app.core.errors import GengfuError, Locked
+from app.schedule.beat_lock import beat_lock_paths
+from app.schedule.dispatcher import Dispatcher
 from app.schedule.job_spec import JobSpec
-from app.schedule.settings import interval_seconds
+from app.schedule.leadership import LIFE, Leadership
+from app.schedule.leases import Leases
+from app.schedule.ledger import Ledger
+from app.schedule.pauses import paused_jobs
 from app.service.process_lock import ProcessLock
 from tasks.base import process_context
 from tasks.registry import scheduled_specs
 
 log = structlog.get_logger("gengfu.beat")
 
+_AFTER_ERROR_S = 2.0
+_PUBLISH_POLICY = {"max_retries": 1, "interval_start": 0.0, "interval_step": 0.2}
 
-class NightWatch(PersistentScheduler):  # type: ignore[misc] # Celery ships no types
-    """Celery's scheduler with our jobs, one beat for each GENGFU_HOME, and the slot in every message."""
+
+class NightWatch(Scheduler):  # type: ignore[misc] # Celery ships no types
+    """One of any number of beats: it leads, or stands by until the leader is gone."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._context: Context = process_context()
         self._specs = {spec.name: spec for spec in scheduled_specs(self._context.settings)}
-        self._lock = ProcessLock(beat_lock_path(self._context.settings.paths.var))
+        self._dispatcher: Dispatcher | None = None
+        self._leadership: Leadership | None = None
+        self._in_trouble = False
         super().__init__(*args, **kwargs)
 
     def setup_schedule(self) -> None:
-        """Take the lock, then read the stored times. A second beat is refused: both would send every job."""
+        """Leave a sign of life on this machine and enter the election."""
+        context = self._context
         try:
-            self._lock.acquire(host=socket.gethostname(), last_tick=_now_text(), jobs=len(self._specs))
+            self._lock = _free_lock(context.settings.paths.var)
+            self._lock.update(last_tick=_now_text(), jobs=len(self._specs), leads=False)
         except GengfuError as error:
             log.error("beat_not_started", why=str(error))  # noqa: TRY400 - the reason is the news, not our stack
             sys.stderr.write(f"beat is not started: {error}\n")
             raise SystemExit(int(error.exit_code)) from None
-        self.app.conf.beat_schedule = {name: self._entry(spec) for name, spec in self._specs.items()}
-        super().setup_schedule()
+        self._leadership = Leadership(
+            Leases(context.database, LIFE),
+            context.clock,
+            owner=secrets.token_hex(16),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+        )
+        self._dispatcher = Dispatcher(
+            ledger=Ledger(context.database),
+            leadership=self._leadership,
+            specs=self._specs,
+            zone=context.zone,
+            clock=context.clock,
+            publish=self._publish,
+            paused=lambda: paused_jobs(context.database),
+        )
 
-    def install_default_entries(self, data: Any) -> None:
-        """Add nothing: Celery's backend_cleanup would wake at 04:00 beside our clean-up."""
-
-    def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Run one iteration and leave a sign of life: a process that only exists does not count as alive."""
-        pause: float = super().tick(*args, **kwargs)
-        self._lock.update(last_tick=_now_text())
+    def tick(self, *_args: Any, **_kwargs: Any) -> float:
+        """Run one iteration and leave a sign of life; a dead database or broker costs time, never this process."""
+        pause = self._dispatched()
+        leads = self._dispatcher is not None and self._dispatcher.leading
+        self._lock.update(last_tick=_now_text(), leads=leads)
         return pause
 
-    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Celery's signature
-        """Publish with the slot: a message that waited a day is still about the day it was meant for."""
-        spec = self._specs.get(entry.name)
-        now = self._context.clock.now()
-        if spec is not None and spec.cron is not None:
-            slot = latest_due(spec.cron, self._context.zone, now)
-            entry.options["headers"] = {"slot": slot.isoformat(), "published_at": now.isoformat()}
-        return super().apply_async(entry, producer, advance, **kwargs)
+    def _dispatched(self) -> float:
+        if self._dispatcher is None:
+            return _AFTER_ERROR_S
+        try:
+            self._context.prepare_own_tables()
+            pause = self._dispatcher.tick()
+        except GengfuError as error:
+            if not self._in_trouble:
+                log.error("tick_failed", error=str(error))  # noqa: TRY400 - told once, in one line
+            self._in_trouble = True
+            return _AFTER_ERROR_S
+        if self._in_trouble:
+            log.info("tick_works_again")
+        self._in_trouble = False
+        return pause
+
+    def _publish(self, spec: JobSpec, due_at: datetime) -> None:
+        headers = {"slot": due_at.isoformat(), "published_at": self._context.clock.now().isoformat()}
+        try:
+            self.app.tasks[spec.task_name].apply_async(
+                headers=headers, producer=self.producer, retry=True, retry_policy=_PUBLISH_POLICY
+            )
+        except OperationalError as error:
+            raise ConnectionError(str(error)) from error
 
     def close(self) -> None:
-        """Store the times and give the lock back."""
+        """Make room for a stand-by at once."""
         super().close()
+        try:
+            if self._leadership is not None:
+                self._leadership.resign()
+        except GengfuError as error:
+            log.warning("leadership_not_given_back", error=str(error))
         self._lock.release()
 
-    def _entry(self, spec: JobSpec) -> dict[str, Any]:
-        return {"task": spec.task_name, "schedule": self._schedule(spec.cron or "")}
+    @property
+    def info(self) -> str:
+        """A line of Celery's banner."""
+        return f"    . ledger -> {self._context.database.display_url}"
 
-    def _schedule(self, cron: str) -> Any:
-        if seconds := interval_seconds(cron):
-            return schedule(seconds, app=self.app)
-        return crontab.from_string(cron)
+
+def _free_lock(var: Path) -> ProcessLock:
+    """Take the first lock that no other beat of this home holds. Raises Locked where all are taken."""
+    *others, last = (ProcessLock(path) for path in beat_lock_paths(var))
+    for lock in others:
+        try:
+            lock.acquire()
+        except Locked:
+            continue
+        return lock
+    last.acquire()
+    return last
 
 
 def _now_text() -> str:

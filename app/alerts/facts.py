@@ -14,6 +14,11 @@ SOURCES: dict[str, frozenset[str]] = {
     "disk.errors": frozenset({"first"}),
     "cleanup.errors": frozenset({"first"}),
     "cleanup.refused_paths": frozenset({"first"}),
+    "schedule.missed": frozenset({"job", "slot"}),
+    "schedule.run_too_long": frozenset({"job", "seconds", "allowed_s"}),
+    "schedule.run_too_short": frozenset({"job", "seconds", "minimum_s"}),
+    "schedule.run_too_often": frozenset({"job", "runs", "expected"}),
+    "schedule.beat_down": frozenset({"since"}),
 }
 """Fact path -> the words its message may use besides value, threshold and samples."""
 
@@ -115,6 +120,43 @@ def _cleanup_refused(document: Document) -> list[Fact]:
     return [_counted(document.get("refused_paths", 0))]
 
 
+def _missed(document: Document) -> list[Fact]:
+    return [_of_job(fact, _count(fact["count"]), "slot") for fact in _broken(document, "ScheduleMissed")]
+
+
+def _run_too_long(document: Document) -> list[Fact]:
+    found = _broken(document, "RunTooLong")
+    return [_of_job(fact, _percent(fact, "seconds", "allowed_s"), "seconds", "allowed_s") for fact in found]
+
+
+def _run_too_short(document: Document) -> list[Fact]:
+    found = _broken(document, "RunTooShort")
+    return [_of_job(fact, _percent(fact, "seconds", "minimum_s"), "seconds", "minimum_s") for fact in found]
+
+
+def _run_too_often(document: Document) -> list[Fact]:
+    found = _broken(document, "RunTooOften")
+    return [_of_job(fact, _percent(fact, "runs", "expected"), "runs", "expected") for fact in found]
+
+
+def _beat_down(document: Document) -> list[Fact]:
+    found = _broken(document, "BeatDown")
+    return [Fact(value=_number(fact["seconds"]), words={"since": fact["since"]}) for fact in found]
+
+
+def _broken(document: Document, name: str) -> list[Any]:
+    return [fact for fact in document["facts"] if fact["fact"] == name]
+
+
+def _of_job(fact: Document, value: float, *words: str) -> Fact:
+    shown = {word: fact[word] for word in ("job", *words)}
+    return Fact(value=value, labels={"job": _label(fact["job"])}, words=shown)
+
+
+def _percent(fact: Document, part: str, whole: str) -> float:
+    return round(100 * _number(fact[part]) / _number(fact[whole]), 1)
+
+
 def _counted(found: Any) -> Fact:
     """Count a number, a list of things or a dict of counts by reason, and show the first."""
     if isinstance(found, Mapping):
@@ -154,4 +196,9 @@ _READERS: dict[str, Callable[[Document], list[Fact]]] = {
     "disk.errors": _disk_errors,
     "cleanup.errors": _cleanup_errors,
     "cleanup.refused_paths": _cleanup_refused,
+    "schedule.missed": _missed,
+    "schedule.run_too_long": _run_too_long,
+    "schedule.run_too_short": _run_too_short,
+    "schedule.run_too_often": _run_too_often,
+    "schedule.beat_down": _beat_down,
 }

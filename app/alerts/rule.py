@@ -139,5 +139,41 @@ DEFAULT_RULES: dict[str, dict[str, Any]] = {
         "levels": {"error": 0},
         "message": "the cleanup refused {value} paths: {first}",
     },
+    "schedule_missed": {
+        "alertname": "ScheduleMissed",
+        "type": "schedule_missed",
+        "source": "schedule.missed",
+        "levels": {"error": 0},
+        "message": "{job}: {value} slots of the last day were missed, the last one {slot}",
+    },
+    "run_too_long": {
+        "alertname": "RunTooLong",
+        "type": "run_too_long",
+        "source": "schedule.run_too_long",
+        "levels": {"warning": 100},
+        "message": "{job} takes {seconds} s; {allowed_s} s are usual at most",
+    },
+    "run_too_short": {
+        "alertname": "RunTooShort",
+        "type": "run_too_short",
+        "source": "schedule.run_too_short",
+        "op": "<",
+        "levels": {"warning": 100},
+        "message": "{job} took {seconds} s; below {minimum_s} s it can't have done its work",
+    },
+    "run_too_often": {
+        "alertname": "RunTooOften",
+        "type": "run_too_often",
+        "source": "schedule.run_too_often",
+        "levels": {"warning": 150},
+        "message": "{job} ran {runs} times within a day; {expected} runs were due",
+    },
+    "beat_down": {
+        "alertname": "BeatDown",
+        "type": "beat_down",
+        "source": "schedule.beat_down",
+        "levels": {"critical": 60},
+        "message": "no beat has led since {since}, for {value} s; nothing is scheduled",
+    },
 }
 """Rule id -> row; config/alert_rules.toml states the same rows, and a test holds the two in step."""

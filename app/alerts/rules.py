@@ -31,6 +31,11 @@ def evaluate_cleanup(document: Document, rules: Mapping[str, Rule]) -> list[Aler
     return _evaluate("cleanup.", document, rules)
 
 
+def evaluate_schedule(document: Document, rules: Mapping[str, Rule]) -> list[Alert]:
+    """Return the alerts of the schedule: `document` holds `facts`, what `app.schedule.limits` finds broken."""
+    return _evaluate("schedule.", document, rules)
+
+
 def _evaluate(prefix: str, document: Document, rules: Mapping[str, Rule]) -> list[Alert]:
     alerts: list[Alert] = []
     for rule_id, rule in rules.items():

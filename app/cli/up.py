@@ -74,7 +74,7 @@ def _workers(context: "Context") -> Iterator["Child"]:
 
 
 def _beat(context: "Context") -> "Child":
-    from app.schedule.beat_lock import beat_lock_path
+    from app.schedule.beat_lock import beat_lock_paths
     from app.service.children import Child
     from app.service.commands import beat_command, packages_on_path
 
@@ -84,15 +84,15 @@ def _beat(context: "Context") -> "Child":
         command=beat_command(settings.logging.level),
         log_file=settings.paths.logs / "celerybeat.log",
         env=packages_on_path(),
-        ready=partial(_held, beat_lock_path(settings.paths.var)),
+        ready=partial(_held, *beat_lock_paths(settings.paths.var)),
         ready_within_s=30.0,
     )
 
 
-def _held(lock: Path) -> bool:
+def _held(*locks: Path) -> bool:
     from app.service.process_lock import ProcessLock
 
-    return ProcessLock.read(lock) is not None
+    return any(ProcessLock.read(lock) is not None for lock in locks)
 
 
 class _Watch(contextlib.AbstractContextManager["_Watch"]):

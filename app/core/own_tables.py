@@ -33,6 +33,38 @@ run = Table(
     Index("ix_gengfu_run_job_started_at", "job", "started_at"),
 )
 
+slot = Table(
+    "gengfu_slot",
+    metadata,
+    Column("job", String(100), primary_key=True),
+    Column("due_at", UtcDateTime, primary_key=True),
+    Column("state", String(20), nullable=False),  # planned | sent | running, then succeeded | failed | skipped | ...
+    Column("attempt", Integer, nullable=False),
+    Column("term", Integer, nullable=False),  # counts claims: a late owner can't close another one's run
+    Column("planned_at", UtcDateTime, nullable=False),
+    Column("not_before", UtcDateTime, nullable=True),  # a run that failed for a passing reason waits until then
+    Column("sent_at", UtcDateTime, nullable=True),
+    Column("owner", String(64), nullable=True),
+    Column("lease_until", UtcDateTime, nullable=True),
+    Column("run_id", String(32), nullable=True),
+    Column("closed_at", UtcDateTime, nullable=True),
+    Column("note", Text, nullable=True),
+    # Serves every tick: what is open is a handful, however long the history.
+    Index("ix_gengfu_slot_state_due_at", "state", "due_at"),
+)
+
+lease = Table(
+    "gengfu_lease",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    Column("host", String(200), nullable=False),
+    Column("pid", Integer, nullable=False),
+)
+
 file_outbox = Table(
     "gengfu_file_outbox",
     metadata,

@@ -2,12 +2,19 @@
 
 import re
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field
 
+from app.core.clock import SystemClock
 from app.core.settings_file import Section
+from app.schedule.job_spec import MissedPolicy
+
+_EXAMPLE = "0 2 * * *"
+_SHOWN_RUNS = 5
 
 _EVERY = re.compile(r"@every (?P<seconds>[1-9]\d{0,6})s")
 
@@ -19,21 +26,41 @@ def interval_seconds(text: str) -> int | None:
 
 
 def checked_cron(text: str) -> str:
-    """Return `text` if it is a five-field cron expression or `@every Ns`. Raises ValueError quoting it."""
+    """Return `text` if it is a five-field cron expression or `@every Ns`.
+
+    Raises ValueError quoting it, with an example and when that would run next.
+    """
     if interval_seconds(text) is not None:
         return text
     try:
         CronSim(text, datetime(2026, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         raise ValueError(
-            f"{text!r} is no cron expression ({error}); write five fields as in '0 2 * * *', or '@every 30s'"
+            f"{text!r} is no cron expression ({error}); write five fields or '@every 30s'; {_example()}"
         ) from error
     if len(text.split()) != len("mhdmw"):
-        raise ValueError(f"{text!r} has {len(text.split())} fields; a cron expression has five, as in '0 2 * * *'")
+        raise ValueError(f"{text!r} has {len(text.split())} fields; a cron expression has five; {_example()}")
     return text
 
 
+def checked_zone(name: str) -> str:
+    """Return `name` if it is an IANA time zone or empty. Raises ValueError quoting it."""
+    try:
+        ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is no IANA time zone such as Asia/Shanghai") from error
+    return name
+
+
+def _example() -> str:
+    # Wall times: which zone is meant is another setting.
+    start = SystemClock().now().replace(tzinfo=None)
+    runs = (f"{due:%Y-%m-%d %H:%M}" for due in islice(CronSim(_EXAMPLE, start), _SHOWN_RUNS))
+    return f"{_EXAMPLE!r}, for example, runs at {', '.join(runs)}"
+
+
 Cron = Annotated[str, AfterValidator(checked_cron)]
+ZoneName = Annotated[str, AfterValidator(checked_zone)]
 
 
 class JobOverride(Section):
@@ -41,9 +68,13 @@ class JobOverride(Section):
 
     enabled: bool | None = None
     cron: Cron | None = None
+    timezone: ZoneName | None = None
+    """IANA name of the zone in which `cron` is meant; the days that a job is about stay those of the general one."""
     queue: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.\-]{1,100}$")
     priority: int | None = Field(default=None, ge=0, le=9)
     """9 is the most urgent, on every broker."""
+    missed: MissedPolicy | None = None
+    """Slots that passed while no beat was there: `run_once` the newest, `run_each` all, `skip` none."""
 
 
 class ScheduleSettings(Section):

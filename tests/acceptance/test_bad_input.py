@@ -75,7 +75,7 @@ def test_nothing_starts_with_a_job_that_does_not_exist(tmp_path: Path, command: 
         ((*_GENGFU, "run", "generate-daily-statistics", "--day", "9999-12-31"), 2, "future"),
         ((*_GENGFU, "run", "cleanup-expired-tasks"), 1, "table 'tasks' is not in the database"),
         ((*_GENGFU, "roots", "init", "upload"), 2, 'did you mean "uploads"'),
-        ((*_MANAGER, "clear"), 0, "forgot the times of 0 jobs"),
+        ((*_MANAGER, "clear"), 0, "closed 0 slots"),
     ],
 )
 def test_a_wrong_word_on_the_command_line_of_an_empty_home_gets_one_line(

@@ -86,7 +86,7 @@ def test_a_dead_database_stops_no_job_that_needs_none(monkeypatch: pytest.Monkey
     monkeypatch.setenv("DATABASE_URL", "postgresql://u@127.0.0.1:1/none")
     context = make_context()
     done = run_job(context, "x", lambda _inner: Outcome(result={"success": True}), origin=SHELL)
-    assert done.result == {"success": True}
+    assert (done.state, done.result) == ("succeeded", {"success": True})
     context.database.dispose()
 
 

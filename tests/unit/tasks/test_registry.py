@@ -1,8 +1,10 @@
 """The registry: declarations, overrides, and what is refused."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -27,6 +29,53 @@ def test_an_override_changes_only_what_it_names(write_settings: Path) -> None:
     before, after = all_jobs()["cleanup-logs"].spec, effective_specs(load())["cleanup-logs"]
     assert (after.cron, after.priority) == ("5 5 * * 1", 7)
     assert (after.queue, after.task_name, after.enabled) == (before.queue, before.task_name, True)
+
+
+def test_every_declared_value_can_be_overridden(write_settings: Path) -> None:
+    write_settings.write_text(
+        '[schedule.jobs.backup-database]\ncron = "@every 60s"\ntimezone = "Europe/Berlin"\nqueue = "file"\n'
+        'priority = 0\nmissed = "run_each"\nenabled = false\n'
+    )
+    spec = effective_specs(load())["backup-database"]
+    assert (spec.cron, spec.timezone, spec.queue) == ("@every 60s", "Europe/Berlin", "file")
+    assert (spec.priority, spec.missed, spec.enabled) == (0, "run_each", False)
+
+
+def test_a_job_that_names_no_zone_is_meant_in_the_general_one(write_settings: Path) -> None:
+    write_settings.write_text('[schedule.jobs.cleanup-logs]\ntimezone = "Asia/Kathmandu"\n')
+    specs, general = effective_specs(load()), ZoneInfo("Europe/Berlin")
+    assert specs["cleanup-logs"].zone(general).key == "Asia/Kathmandu"
+    assert specs["backup-database"].zone(general) is general
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('cron = "61 2 * * *"', "'61 2 * * *' is no cron expression"),
+        ('cron = "0 0 31 2 *"', "'0 0 31 2 *' is no cron expression"),
+        ('cron = "0 2 * * * *"', "'0 2 * * * *' has 6 fields"),
+        ('cron = "每天两点"', "'每天两点' is no cron expression"),
+        ('timezone = "Asia/Shangai"', "'Asia/Shangai' is no IANA time zone"),
+        ('timezone = "../../etc/passwd"', "is no IANA time zone"),
+        ('missed = "run_twice"', "run_once"),
+        ("priority = 10", "9"),
+    ],
+)
+def test_a_wrong_override_is_refused_quoting_it_and_where_it_stands(write_settings: Path, text: str, told: str) -> None:
+    write_settings.write_text(f"[schedule.jobs.cleanup-logs]\n{text}\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as refused:
+        load()
+    assert told in str(refused.value)
+    assert "settings.toml:2" in str(refused.value)
+
+
+def test_the_error_of_a_wrong_time_shows_an_example_with_its_next_five_runs(write_settings: Path) -> None:
+    write_settings.write_text('[schedule.jobs.cleanup-logs]\ncron = "noon"\n')
+    with pytest.raises(SettingsError) as refused:
+        load()
+    runs = re.findall(r"\d{4}-\d\d-\d\d 02:00", str(refused.value))
+    assert len(set(runs)) == 5
+    assert runs == sorted(runs)
 
 
 def test_a_job_switched_off_is_not_scheduled_and_the_others_are(write_settings: Path) -> None:
