@@ -5,8 +5,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from app.core.errors import SettingsError, UnknownJob
+from app.core.errors import UnknownJob
 from app.core.settings_file import nearest
+from app.jobs import check_schedule
 from app.runner import Outcome
 from app.schedule.job_spec import JobSpec, MissedPolicy
 from app.schedule.settings import checked_cron
@@ -98,13 +99,10 @@ def find_job(name: str) -> Job:
 def effective_specs(settings: Settings) -> dict[str, JobSpec]:
     """Return what is declared about each job with the overrides of `[schedule.jobs.NAME]` applied.
 
-    Raises SettingsError where an override names a job that does not exist.
+    Raises SettingsError where an override names a job or a queue that does not exist.
     """
-    specs = {name: declared.spec for name, declared in all_jobs().items()}
-    for name in settings.schedule.jobs:
-        if name not in specs:
-            raise SettingsError(f"[schedule.jobs.{name}]: there is no job {name!r}{nearest(name, specs)}")
-    return {name: _overridden(spec, settings) for name, spec in specs.items()}
+    check_schedule(settings)
+    return {name: _overridden(declared.spec, settings) for name, declared in all_jobs().items()}
 
 
 def scheduled_specs(settings: Settings) -> Iterator[JobSpec]:
@@ -115,14 +113,7 @@ def scheduled_specs(settings: Settings) -> Iterator[JobSpec]:
 def _overridden(spec: JobSpec, settings: Settings) -> JobSpec:
     if spec.name == "system-health-check" and settings.health.interval_s is not None:
         spec = replace(spec, cron=f"@every {settings.health.interval_s}s")
-    spec = replace(spec, enabled=spec.enabled and settings.schedule.enabled)
     override = settings.schedule.jobs.get(spec.name)
-    if override is None:
-        return spec
-    if override.queue is not None and override.queue not in QUEUES:
-        raise SettingsError(
-            f"[schedule.jobs.{spec.name}] queue {override.queue!r} is not served{nearest(override.queue, QUEUES)}; "
-            f"there are {', '.join(QUEUES)}"
-        )
-    changes = {key: value for key, value in override.model_dump().items() if value is not None}
-    return replace(spec, **changes | {"enabled": changes.get("enabled", True) and spec.enabled})
+    changes = {} if override is None else {k: v for k, v in override.model_dump().items() if v is not None}
+    spec = replace(spec, **changes)
+    return replace(spec, enabled=spec.enabled and settings.schedule.enabled)
