@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from app.core.clock import Clock
+from app.schedule.cron import latest_due
 from app.schedule.job_spec import JobSpec
 from app.schedule.leadership import Leadership
 from app.schedule.ledger import Ledger, Slot
@@ -45,6 +46,7 @@ class Dispatcher:
         self._paused = paused
         self._last: dict[str, datetime] = {}
         self._leading = False
+        self._since = clock.now()
         self._repair_at = float("-inf")
         self._publishable = True
 
@@ -61,6 +63,7 @@ class Dispatcher:
         if not self._leading:
             # Whatever another leader planned meanwhile counts.
             self._last = self._ledger.last_due()
+            self._since = self._clock.now()
             self._change(leading=True)
         now = self._clock.now()
         self._plan(now)
@@ -115,6 +118,10 @@ class Dispatcher:
             self._ledger.close_unrun(slot.job, slot.due_at, "missed", now, "no broker took it in time")
             log.warning("slot_missed", job=slot.job, slot=slot.due_at.isoformat())
             return True
+        if self._slept_over(spec, slot):
+            self._ledger.close_unrun(slot.job, slot.due_at, "missed", now, "no beat was there")
+            log.warning("slot_missed", job=slot.job, slot=slot.due_at.isoformat())
+            return True
         try:
             # Published first and marked after: killed in between, it goes out twice and is run once.
             self._publish(spec, slot.due_at)
@@ -124,6 +131,17 @@ class Dispatcher:
         self._tell_broker(None)
         self._ledger.mark_sent(slot.job, slot.due_at, now)
         return True
+
+    def _slept_over(self, spec: JobSpec, slot: Slot) -> bool:
+        """Say whether a slot planned ahead passed while nobody led and the job's policy gives it up, like any other."""
+        late = self._since - slot.due_at
+        untouched = slot.sent_at is None and not slot.attempt
+        if not untouched or late <= timedelta(seconds=spec.start_grace_s) or spec.missed == "run_each":
+            return False
+        return spec.missed == "skip" or self._newest(spec) > slot.due_at
+
+    def _newest(self, spec: JobSpec) -> datetime:
+        return latest_due(spec.cron or "", spec.zone(self._zone), self._since)
 
     def _tell_broker(self, error: OSError | None) -> None:
         """Say once that the broker is away, and once that it is back."""

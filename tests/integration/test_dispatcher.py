@@ -110,6 +110,18 @@ def test_a_beat_that_was_off_over_the_night_catches_it_up_once_and_skips_the_hou
     assert missed.state == "missed"
 
 
+@pytest.mark.parametrize(("policy", "run"), [("skip", []), ("run_once", [16]), ("run_each", [12, 13, 14, 15, 16])])
+def test_the_slot_planned_ahead_falls_under_the_policy_like_any_other(
+    database: Database, policy: str, run: list[int]
+) -> None:
+    scene = Scene(database, [spec("hourly", "15 * * * *", missed=policy)], zone=ZoneInfo("UTC"))
+    scene.beat.tick()  # plans 12:15, and is gone
+    scene.clock.advance(timedelta(hours=5))
+    scene.beat = scene.new_beat("second")
+    scene.beat.tick()
+    assert sorted(due.hour for _, due in scene.done) == run
+
+
 def test_two_beats_send_every_slot_once_and_the_second_takes_over(night: Scene) -> None:
     second = night.new_beat("second")
     for _ in range(90):
