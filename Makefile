@@ -29,7 +29,7 @@ lint: $(READY) ## format, style, types, import directions
 	@$(BIN)/lint-imports --no-cache
 
 bench: $(READY) ## measure: make bench BENCH=night N=1000000
-	@$(BIN)/python benchmarks/$(BENCH).py $(N)
+	@$(BIN)/python $(firstword $(wildcard benchmarks/$(BENCH).py benchmarks/daily_$(BENCH).py) benchmarks/$(BENCH).py) $(N)
 
 lock: $(READY) ## write requirements.lock anew from pyproject.toml
 	@$(BIN)/pip install --quiet "uv>=0.8"

@@ -5,11 +5,13 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -92,26 +94,28 @@ def status(as_json: bool) -> None:
 
     Exits 0 only if a beat of this home ticks or, where none runs here, the leading beat of another one is alive.
     """
-    from app.cli._schedule_tables import print_status
-    from app.views import beat_status, leader_status, schedule_is_kept
+    from app.core.clock import SystemClock
+    from app.settings import home_folder
+    from app.views import beat_status
 
-    with _context() as context:
-        now = context.clock.now()
-        beat = beat_status(context.settings.paths.var, now)
-        seen, blind = _seen(context)
-        leader = leader_status(seen.lease, beat, now)
-        facts = _status_facts(context, beat, leader, _job_lines(context, seen), blind)
-        if as_json:
-            _echo_json(facts)
-        else:
-            print_status(facts, context.zone, now)
-    leave(ExitCode.OK if schedule_is_kept(beat, leader) else ExitCode.FAILED)
+    try:
+        with _context() as context:
+            kept = _tell_status(context, as_json=as_json)
+    except SettingsError as error:
+        # A beat that runs goes on with the settings it began with: that is to be seen just now.
+        now = SystemClock().now()
+        beat = beat_status(home_folder() / "var", now)
+        kept = beat.state == "running"
+        _print_facts(
+            _status_facts(home_folder() / "var", beat, None, [], str(error)), ZoneInfo("UTC"), now, as_json=as_json
+        )
+    leave(ExitCode.OK if kept else ExitCode.FAILED)
 
 
 @manager.command(name="list")
 @as_json_option
 def list_jobs(as_json: bool) -> None:
-    """List every job: when, next run in the job's own time zone or why there is none, queue, priority (9: urgent)."""
+    """List every job: state, next run in the job's own time zone, queue, priority (9: urgent), when it is due."""
     from app.cli._schedule_tables import print_jobs
 
     with _context() as context:
@@ -122,7 +126,7 @@ def list_jobs(as_json: bool) -> None:
         else:
             print_jobs(lines, context.zone)
     if blind:
-        click.secho(f"not seen: which jobs are paused: {blind}", fg="yellow", err=True)
+        click.secho(f"not seen: which jobs are paused or running: {blind}", fg="yellow", err=True)
 
 
 @manager.command()
@@ -285,6 +289,7 @@ class _Seen:
 
     latest: "Mapping[str, RunRecord]"
     paused: Mapping[str, datetime]
+    running: Collection[str]
     lease: "LeaseHolder | None"
 
 
@@ -293,16 +298,20 @@ def _seen(context: "Context") -> tuple[_Seen, str | None]:
     from app.schedule.leadership import BEAT, LIFE
     from app.schedule.leases import Leases
     from app.schedule.pauses import paused_jobs
+    from app.views import running_jobs
+    from tasks.registry import all_jobs
 
+    leases = Leases(context.database, LIFE)
     try:
         context.prepare_own_tables()
         seen = _Seen(
             latest=context.history.latest(),
             paused=paused_jobs(context.database),
-            lease=Leases(context.database, LIFE).holder(BEAT),
+            running=running_jobs(leases, all_jobs(), context.clock.now()),
+            lease=leases.holder(BEAT),
         )
     except GengfuError as error:
-        return _Seen(latest={}, paused={}, lease=None), str(error)
+        return _Seen(latest={}, paused={}, running=(), lease=None), str(error)
     return seen, None
 
 
@@ -311,18 +320,40 @@ def _job_lines(context: "Context", seen: _Seen) -> "list[JobLine]":
     from tasks.registry import effective_specs
 
     specs = effective_specs(context.settings).values()
-    return job_lines(specs, context.zone, context.clock.now(), seen.latest, seen.paused)
+    return job_lines(specs, context.zone, context.clock.now(), seen.latest, seen.paused, seen.running)
+
+
+def _tell_status(context: "Context", *, as_json: bool) -> bool:
+    """Print what is known and return whether the schedule is kept."""
+    from app.views import beat_status, leader_status, schedule_is_kept
+
+    now, var = context.clock.now(), context.settings.paths.var
+    beat = beat_status(var, now)
+    seen, blind = _seen(context)
+    leader = leader_status(seen.lease, beat, now)
+    facts = _status_facts(var, beat, leader, _job_lines(context, seen), blind)
+    _print_facts(facts, context.zone, now, as_json=as_json)
+    return schedule_is_kept(beat, leader)
+
+
+def _print_facts(facts: Mapping[str, Any], zone: ZoneInfo, now: datetime, *, as_json: bool) -> None:
+    from app.cli._schedule_tables import print_status
+
+    if as_json:
+        _echo_json(facts)
+    else:
+        print_status(facts, zone, now)
 
 
 def _status_facts(
-    context: "Context", beat: "BeatStatus", leader: "LeaderStatus | None", lines: "list[JobLine]", blind: str | None
+    var: Path, beat: "BeatStatus", leader: "LeaderStatus | None", lines: "list[JobLine]", blind: str | None
 ) -> dict[str, Any]:
     from app.views import worker_statuses
 
     return {
         "beat": {key: value for key, value in asdict(beat).items() if key != "holders"},
         "leader": asdict(leader) if leader else None,
-        "workers": [asdict(worker) for worker in worker_statuses(context.settings.paths.var)],
+        "workers": [asdict(worker) for worker in worker_statuses(var)],
         "jobs": [asdict(line) for line in lines],
         "not_seen": [f"leader, last runs and paused jobs: {blind}"] if blind else [],
     }

@@ -11,9 +11,8 @@ from zoneinfo import ZoneInfo
 from app import settings as settings_module
 from app.core.clock import Clock, SystemClock
 from app.core.database import Database
-from app.core.migrate import current_version, require_head, upgrade
+from app.core.migrate import is_behind, require_head, upgrade
 from app.core.source_tables import SourceTables, map_source_tables, require_source
-from app.retention.roots import init_roots, root_folders
 from app.retention.settings import LOGS
 from app.schedule.runs import RunHistory
 from app.service.broker_address import broker_url
@@ -60,6 +59,9 @@ class Context:
     @property
     def folders(self) -> Mapping[str, Path]:
         """The roots and our own log folder (`logs`), which is cleaned like them."""
+        # Imported here, as below: reading the schedule needs no safe deletion.
+        from app.retention.roots import root_folders  # noqa: PLC0415
+
         return root_folders(self.settings.retention, self.settings.paths.below_home, self.settings.paths.logs)
 
     def prepare_own_tables(self) -> None:
@@ -70,7 +72,7 @@ class Context:
         if self._prepared:
             return
         with self.database.read() as connection:
-            outdated = current_version(connection) is None and self.settings.embedded_database
+            outdated = self.settings.embedded_database and is_behind(connection)
             if not outdated:
                 require_head(connection)
         if outdated:
@@ -79,6 +81,8 @@ class Context:
 
     def mark_log_folder(self) -> None:
         """Mark our own log folder as one to clean: the program made it, nobody need be asked. Raises RootRefused."""
+        from app.retention.roots import init_roots  # noqa: PLC0415
+
         init_roots(self.database, self.folders, self.clock, [LOGS])
 
     def prepare_database(self) -> None:
@@ -102,7 +106,7 @@ def make_context(
         clock=ticking,
         database=database,
         source=map_source_tables(chosen.source),
-        history=RunHistory(database, ticking),
+        history=RunHistory(database),
         queue_meter=queue_meter,
     )
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.context import Context
 from app.core.errors import GengfuError
 from app.core.redaction import redact
+from app.core.safe_files import landlock
 from app.core.source_tables import SourceTable, SourceTables
 from app.health.checks.broker import check_broker
 from app.health.checks.database import check_database
@@ -50,6 +51,7 @@ def examine(context: Context) -> list[Finding]:
         "beat": _beat,
         "folders": _folders,
         "roots": _roots,
+        "landlock": _landlock,
         "indexes": _indexes,
         "clock": _clock,
     }
@@ -223,6 +225,16 @@ def _roots(context: Context) -> Iterator[Finding]:
 def _indexes(context: Context) -> list[Finding]:
     with context.database.read(deadline_s=_DEADLINE_S) as connection:
         return index_findings(connection, context.source)
+
+
+def _landlock(context: Context) -> Iterator[Finding]:
+    mode = context.settings.retention.landlock
+    state = landlock.current(mode)
+    if mode == "required" and state.state == "unavailable":
+        yield _broken("landlock", f"required, but {state.detail}", '`[retention] landlock = "auto"`, or another kernel')
+        return
+    confined = "; the worker's children confine themselves" if state.state == "available" else ""
+    yield _ok("landlock", f"{state.state}: {state.detail}{confined}")
 
 
 def _clock(context: Context) -> Iterator[Finding]:

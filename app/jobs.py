@@ -1,32 +1,34 @@
 """The use cases, a few lines each; the only place that combines capabilities."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from app.alerts.alert import Alert
 from app.alerts.notify import send_alerts
-from app.alerts.rules import evaluate_cleanup, evaluate_daily, evaluate_disk, evaluate_schedule
+from app.alerts.rules import evaluate_daily, evaluate_disk, evaluate_schedule
+from app.cleaning import cleanup_expired_tasks, cleanup_logs, cleanup_temp_files
 from app.context import Context
 from app.core.atomic_json import write_json
 from app.core.clock import local_date
-from app.core.errors import BadArgument, ExitCode, GengfuError, OutputUnwritable, SettingsError, UnknownJob
+from app.core.errors import BadArgument, GengfuError, UnknownJob
+from app.core.redaction import redact
 from app.core.settings_file import nearest
 from app.health.checks.broker import check_broker
 from app.health.checks.disk import check_disks
 from app.health.checks.system import resources
+from app.health.disk_history import DiskHistory
 from app.health.disk_report import append_disk_report, disk_report_path
+from app.health.samples import SampleStore
 from app.health.summary import system_health as look_at_everything
-from app.observability.structured_logs import ACTIVE_LOGS
+from app.outcomes import judged, nearest_existing, trouble_of, with_alerts
 from app.reporting.daily_report import build_daily_report
+from app.reporting.periods import Kind, Period, build_period_report, parse_period, period_of
 from app.reporting.report_files import parse_day
-from app.retention.cleanup import CleanupResult, cleanup_expired
-from app.retention.report_file import add_to_report, cleanup_report_path
-from app.retention.workplace import Workplace
+from app.reporting.rollups import Rollups
 from app.runner import JobRun, Outcome, run_job
 from app.schedule.limits import schedule_facts
 from app.schedule.runs import Origin
@@ -37,7 +39,6 @@ from app.upkeep import backup, pending, timeouts, tracking
 log = structlog.get_logger("gengfu.jobs")
 
 _EARLIEST_YEAR = 1970
-_EXIT_OF_STATE = {"held": ExitCode.HELD, "partial": ExitCode.PARTIAL, "failed": ExitCode.FAILED}
 
 
 def generate_daily_statistics(context: Context, *, day: str | None = None) -> Outcome:
@@ -59,47 +60,55 @@ def generate_daily_statistics(context: Context, *, day: str | None = None) -> Ou
     path = context.settings.paths.daily_reports / report.path_name
     # Rows of that day are gone since it was first counted: the earlier report tells more than a new one would.
     kept = bool(report.rows_removed) and path.exists()
-    trouble = {} if kept else _trouble(lambda: write_json(path, report.document))
-    alerts = _judged(context, evaluate_daily, report.document)
-    facts = {"success": True, "report_path": str(path), "report_kept": kept, "alerts": len(alerts), **trouble}
+    trouble = {} if kept else trouble_of(lambda: write_json(path, report.document))
+    alerts = judged(context, evaluate_daily, report.document)
+    page = {} if trouble else _page(context, path)
+    facts = {"success": True, "report_path": str(path), "report_kept": kept, "alerts": len(alerts), **trouble, **page}
     # The same report can be written later: the attempt is made again.
     return Outcome(
         result={**report.document, **facts}, alerts=alerts, report=None if trouble else path, temporary=bool(trouble)
     )
 
 
-def cleanup_expired_tasks(context: Context, *, dry_run: bool = False) -> Outcome:
-    """Delete expired tasks with receipts and files, old temporary files and logs; with `dry_run` only count them."""
-    if not isinstance(dry_run, bool):
-        raise BadArgument(f"dry_run is {dry_run!r}; it takes true or false")
-    context.prepare_database()
-    return _cleaned(context, cleanup_expired(_workplace(context), run_id=context.run_id, dry_run=dry_run))
+def generate_weekly_report(context: Context, *, week: str | None = None) -> Outcome:
+    """Write the report of a week (`2026-W11`; the newest that is over if none is given) from its days' stored figures.
+
+    Returns the report's own keys with `success`, `report_path` and `page_path`. Raises BadArgument for a week that is
+    none or has not begun.
+    """
+    return _period_report(context, "weekly", week)
 
 
-def cleanup_temp_files(context: Context) -> Outcome:
-    """Delete old files in the temporary folders only."""
-    context.prepare_own_tables()
-    return _cleaned(context, cleanup_expired(_workplace(context), run_id=context.run_id, only="temp"))
-
-
-def cleanup_logs(context: Context) -> Outcome:
-    """Delete old logs only."""
-    context.prepare_own_tables()
-    return _cleaned(context, cleanup_expired(_workplace(context), run_id=context.run_id, only="logs"))
+def generate_monthly_report(context: Context, *, month: str | None = None) -> Outcome:
+    """Write the report of a month (`2026-03`); see `generate_weekly_report`."""
+    return _period_report(context, "monthly", month)
 
 
 def check_disk_space(context: Context) -> Outcome:
-    """Measure every configured disk and add the sample to the day's report; needs no database."""
+    """Measure every configured disk, keep the sample, tell when it will be full; needs no database."""
     measured = check_disks(_disk_paths(context), context.settings.health.disk)
     at = context.clock.now().astimezone(context.zone)
+    history = disk_history(context)
+    measured = history.with_forecasts(measured, at, away=history.keep(measured, at))
     path = disk_report_path(context.settings.paths.daily_reports, at)
     set_aside: list[Path | None] = []
-    trouble = _trouble(lambda: set_aside.append(append_disk_report(path, measured, at)))
-    alerts = _judged(context, evaluate_disk, measured)
+    trouble = trouble_of(lambda: set_aside.append(append_disk_report(path, measured, at)))
+    alerts = judged(context, evaluate_disk, measured)
     result = {**measured, "report_path": str(path), "alerts": len(alerts), **trouble}
     if any(set_aside):
         result["damaged_report_kept_as"] = str(set_aside[0])
     return Outcome(result=result, alerts=alerts, report=None if trouble else path)
+
+
+def look_at_disks(context: Context) -> dict[str, Any]:
+    """Return what `check_disk_space` would find, and keep, judge and tell nothing."""
+    measured = check_disks(_disk_paths(context), context.settings.health.disk)
+    away = None
+    try:
+        context.prepare_own_tables()
+    except GengfuError as error:
+        away = str(error)
+    return disk_history(context).with_forecasts(measured, context.clock.now(), away=away)
 
 
 def send_alert_notification(context: Context, *, alerts: Any) -> Outcome:
@@ -119,13 +128,13 @@ def send_alert_notification(context: Context, *, alerts: Any) -> Outcome:
 def check_pending_tasks(context: Context) -> Outcome:
     """Count tasks that wait for longer than they should."""
     context.prepare_database()
-    return _with_alerts(pending.check_pending(context.database, context.source, context.settings.upkeep, context.clock))
+    return with_alerts(pending.check_pending(context.database, context.source, context.settings.upkeep, context.clock))
 
 
 def check_timeout_tasks(context: Context) -> Outcome:
     """Find tasks that are processed for longer than they may be."""
     context.prepare_database()
-    return _with_alerts(
+    return with_alerts(
         timeouts.check_timeouts(context.database, context.source, context.settings.upkeep, context.clock)
     )
 
@@ -133,7 +142,7 @@ def check_timeout_tasks(context: Context) -> Outcome:
 def update_all_pending_tracking(context: Context) -> Outcome:
     """Ask the tracking service about open receipts."""
     context.prepare_database()
-    return _with_alerts(
+    return with_alerts(
         tracking.update_pending_tracking(context.database, context.source, context.settings.upkeep, context.clock)
     )
 
@@ -142,11 +151,14 @@ def backup_database(context: Context) -> Outcome:
     """Write a checked backup of the database."""
     settings = context.settings.upkeep
     folder = context.settings.paths.below_home(Path(settings.backup_folder))
-    return _with_alerts(backup.backup_database(context.database, settings, folder, context.clock, context.zone))
+    return with_alerts(backup.backup_database(context.database, settings, folder, context.clock, context.zone))
 
 
-def system_health_check(context: Context) -> Outcome:
-    """Look at database, broker, queues, disks, memory and processor; a dead one is told, not raised."""
+def system_health_check(context: Context, *, minimum_s: Mapping[str, float] | None = None) -> Outcome:
+    """Look at database, broker, queues, disks, memory and processor; a dead one is told, not raised.
+
+    `minimum_s` (job -> seconds) is what the registry declares; without it only `[schedule.jobs]` says it.
+    """
     result = look_at_everything(
         database=context.database,
         source=context.source,
@@ -155,13 +167,16 @@ def system_health_check(context: Context) -> Outcome:
         paths=_disk_paths(context),
         broker=lambda: _broker_facts(context),
     )
-    facts = _schedule_facts(context)
-    alerts = _judged(context, evaluate_schedule, {"facts": facts})
+    _keep_disk_sample(context, result["checks"]["disk"])
+    facts = _schedule_facts(context, _configured_minimums(context) if minimum_s is None else minimum_s)
+    alerts = judged(context, evaluate_schedule, {"facts": facts})
     return Outcome(result={**result, "schedule": facts, "alerts": len(alerts)}, alerts=alerts)
 
 
 USE_CASES: dict[str, Callable[..., Outcome]] = {
     "generate-daily-statistics": generate_daily_statistics,
+    "generate-weekly-report": generate_weekly_report,
+    "generate-monthly-report": generate_monthly_report,
     "cleanup-expired-tasks": cleanup_expired_tasks,
     "disk-space-check": check_disk_space,
     "send-alert-notification": send_alert_notification,
@@ -178,13 +193,7 @@ USE_CASES: dict[str, Callable[..., Outcome]] = {
 
 def check_schedule(settings: Settings) -> None:
     """Raise SettingsError where `[schedule.jobs]` names a job or a queue that does not exist."""
-    for name, override in settings.schedule.jobs.items():
-        if name not in USE_CASES:
-            raise SettingsError(f"[schedule.jobs.{name}]: there is no job {name!r}{nearest(name, USE_CASES)}")
-        if override.queue is not None and override.queue not in QUEUES:
-            raise SettingsError(
-                f"[schedule.jobs.{name}] queue: there is no queue {override.queue!r}{nearest(override.queue, QUEUES)}"
-            )
+    settings.schedule.refuse_unknown(USE_CASES, QUEUES)
 
 
 def run_here(context: Context, name: str, **arguments: Any) -> JobRun:
@@ -224,6 +233,40 @@ def _day(text: Any, context: Context) -> date:
     return chosen
 
 
+def _period_report(context: Context, kind: Kind, name: Any) -> Outcome:
+    context.prepare_own_tables()
+    rollups = Rollups(database=context.database, zone=context.zone, clock=context.clock)
+    period = _period(kind, name, context)
+    document = build_period_report(rollups, period)
+    paths = context.settings.paths
+    path = (paths.weekly_reports if kind == "weekly" else paths.monthly_reports) / period.file_name
+    trouble = trouble_of(lambda: write_json(path, document))
+    page = {} if trouble else _page(context, path)
+    result = {**document, "success": True, "report_path": str(path), **trouble, **page}
+    return Outcome(result=result, report=None if trouble else path, temporary=bool(trouble))
+
+
+def _period(kind: Kind, name: Any, context: Context) -> Period:
+    if name is None:
+        return period_of(kind, local_date(context.now, context.zone)).before
+    period = parse_period(kind, str(name))
+    if period.first > local_date(context.clock.now(), context.zone):
+        raise BadArgument(f"{name} lies in the future; there is nothing to report yet")
+    return period
+
+
+def _page(context: Context, report: Path) -> dict[str, Any]:
+    """Draw the page of a stored report; where that fails return what to say of it, for the figures are safe."""
+    try:
+        # `status` and `list` import this module and draw nothing; importing what draws takes some 50 ms.
+        from app.reporting.page_files import write_page  # noqa: PLC0415
+
+        return {"page_path": str(write_page(report, context.settings.general.language))}
+    except Exception as error:  # a page must never cost the report; it is told with its stack
+        log.exception("page_not_drawn", report=str(report), error=redact(str(error)))
+        return {"page_path": None, "page_error": f"{type(error).__name__}: {redact(str(error))}"}
+
+
 def _system_statistics(context: Context) -> dict[str, Any]:
     return {
         "disk_usage": check_disks(_disk_paths(context), context.settings.health.disk).get("disk_info"),
@@ -237,77 +280,32 @@ def _broker_facts(context: Context) -> dict[str, Any]:
     return check_broker(context.broker_url, QUEUES, context.clock, measured=measured)
 
 
-def _schedule_facts(context: Context) -> list[dict[str, Any]]:
+def _configured_minimums(context: Context) -> dict[str, float]:
+    jobs = context.settings.schedule.jobs
+    return {name: override.minimum_s for name, override in jobs.items() if override.minimum_s is not None}
+
+
+def _schedule_facts(context: Context, minimum_s: Mapping[str, float]) -> list[dict[str, Any]]:
     try:
-        return schedule_facts(context.database, context.clock.now(), {})
+        return schedule_facts(context.database, context.clock.now(), minimum_s)
     except GengfuError as error:
         # A database that is away is what the check of the database tells.
         log.warning("schedule_not_judged", error=str(error))
         return []
 
 
+def disk_history(context: Context) -> DiskHistory:
+    """Return the kept samples of all disks."""
+    store = SampleStore(database=context.database, clock=context.clock)
+    return DiskHistory(store=store, reports=context.settings.paths.daily_reports, zone=context.zone)
+
+
+def _keep_disk_sample(context: Context, measured: dict[str, Any]) -> None:
+    """Every health check is a sample: the forecast then sees five minutes where the disk check sees an hour."""
+    if measured.get("mounts"):
+        trouble_of(lambda: disk_history(context).keep_anywhere(measured, context.clock.now()))
+
+
 def _disk_paths(context: Context) -> list[Path]:
     """Where we write and where we delete; a folder that is not there yet is measured by its nearest parent."""
-    return [_existing(path) for path in (context.settings.home, *context.roots.values())]
-
-
-def _existing(path: Path) -> Path:
-    return next((parent for parent in (path, *path.parents) if parent.exists()), path)
-
-
-def _workplace(context: Context) -> Workplace:
-    settings, paths = context.settings.retention, context.settings.paths
-    return Workplace(
-        database=context.database,
-        source=context.source,
-        settings=settings,
-        folders=context.folders,
-        active_logs=ACTIVE_LOGS,
-        clock=context.clock,
-        lock_file=paths.var / "run" / "cleanup.lock",
-    )
-
-
-def _cleaned(context: Context, done: CleanupResult) -> Outcome:
-    document = dict(done.document)
-    report = None
-    if not document["dry_run"]:
-        at = context.clock.now().astimezone(context.zone)
-        path = cleanup_report_path(context.settings.paths.daily_reports, at)
-        if trouble := _trouble(lambda: add_to_report(path, dict(done.document), at)):
-            document |= {**trouble, "errors": [*document["errors"], trouble["error"]]}
-        else:
-            report = path
-    # A look ahead is nobody's alarm.
-    alerts = [] if document["dry_run"] else _judged(context, evaluate_cleanup, document)
-    return Outcome(
-        result={"report_path": str(report) if report else None, **document},
-        alerts=alerts,
-        report=report,
-        exit_code=_EXIT_OF_STATE.get(done.state, ExitCode.OK),
-    )
-
-
-def _trouble(write: Callable[[], object]) -> dict[str, Any]:
-    """Write a report; where that fails return what to say of it.
-
-    What was measured or deleted must not be lost with its report: run record, log and alerts still tell it.
-    """
-    try:
-        write()
-    except OutputUnwritable as error:
-        log.error("report_not_written", error=str(error))  # noqa: TRY400 - told on purpose
-        return {"success": False, "error": str(error), "report_path": None}
-    return {}
-
-
-def _judged(
-    context: Context, evaluate: Callable[[Any, Any], Iterable[Alert]], document: dict[str, Any]
-) -> list[dict[str, Any]]:
-    settings = context.settings.alerts
-    return [alert.to_dict() for alert in evaluate(document, settings.rules)] if settings.enabled else []
-
-
-def _with_alerts(result: dict[str, Any]) -> Outcome:
-    alerts = result.get("alerts", [])
-    return Outcome(result={**result, "alerts": len(alerts)}, alerts=alerts)
+    return [nearest_existing(path) for path in (context.settings.home, *context.roots.values())]

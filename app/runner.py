@@ -1,9 +1,10 @@
 """Runs one job: ids in the log context, run record, timing, errors told once, alerts handed over."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import structlog
 from app.context import Context
 from app.core.errors import ExitCode, GengfuError, Locked
 from app.core.redaction import redact
-from app.schedule.heartbeat import Heartbeat, Renewal
-from app.schedule.leases import Held
+from app.schedule.heartbeat import Heartbeat
+from app.schedule.run_book import Begun, Refusal, RunBook
+from app.schedule.run_rows import Ending, Start
 from app.schedule.runs import Origin, State, new_run_id
-from app.schedule.single_flight import MANY_AT_ONCE, RunsAlready, SingleFlight
+from app.schedule.single_flight import MANY_AT_ONCE, NOWHERE, Place
+from app.service.process_mark import own_mark, provably_gone
 
 log = structlog.get_logger("gengfu.run")
 
@@ -49,109 +52,132 @@ class JobRun:
 
 UseCase = Callable[[Context], Outcome]
 HandOver = Callable[[Context, list[dict[str, Any]]], None]
+AgainAt = Callable[[JobRun], datetime | None]
+"""When the slot of a run that ended so is to be sent again; None where the slot is closed with it."""
 
 
 def run_job(
-    context: Context,
-    name: str,
-    use_case: UseCase,
-    *,
-    origin: Origin,
-    hand_over: HandOver | None = None,
-    single_flight: bool | None = None,
-    renewals: Sequence[Renewal] = (),
+    context: Context, name: str, use_case: UseCase, *, origin: Origin, hand_over: HandOver | None = None
 ) -> JobRun:
     """Run `use_case` as job `name`; never raises what the job raised, its result says so.
 
     A run leaves a row in the history wherever the database can be written; where it can't, the run goes on and the log
     says so: the disk check must work while the database is down. While a run of the job is at work a second one is
-    `skipped` (`single_flight`; None: as the job's name says). `renewals` are called with the run's own heartbeat.
+    `skipped`.
     """
-    run_id = origin.run_id or new_run_id()
-    bound = replace(context, due_at=origin.slot, run_id=run_id)
-    alone = name not in MANY_AT_ONCE if single_flight is None else single_flight
-    with structlog.contextvars.bound_contextvars(run_id=run_id, job=name, queue=origin.queue):
-        started = context.clock.monotonic()
-        try:
-            with _flight(bound, name, origin, alone=alone) as own:
-                with Heartbeat([*own, *renewals]):
-                    outcome, done = _attempt(bound, run_id, name, use_case)
-                _finish(bound, outcome, done, context.clock.monotonic() - started)
-        except RunsAlready as other:
-            return _refused(bound, name, origin, other)
-        if outcome.alerts and hand_over is not None:
-            hand_over(bound, outcome.alerts)
-    return done
+    with bound_run(context, name, origin) as (bound, start):
+        begun = Begun(start=start)
+        with _recording("run_start_not_recorded"):
+            begun = begin(bound, start)
+        return carry_out(bound, use_case, begun, hand_over=hand_over)
 
 
 @contextmanager
-def _flight(context: Context, name: str, origin: Origin, *, alone: bool) -> Iterator[Sequence[Renewal]]:
-    """Hold the job's lease for the time of the block and yield what is to be renewed meanwhile.
-
-    Raises RunsAlready. Without a database the run goes on alone, unrecorded.
-    """
-    flights = SingleFlight(context.database, context.clock)
-    held: Held | None = None
-    renewals: list[Renewal] = []
-    with _recording("run_start_not_recorded"):
-        context.prepare_own_tables()
-        if origin.attempt > 1:
-            _refuse_done(context)
-        if alone:
-            lease = held = flights.take(name, context.run_id)
-            renewals.append(lambda: flights.renew(lease))
-        if dead := context.history.started(context.run_id, name, origin):
-            log.warning("dead_runs_closed", runs=dead)
-        renewals.append(lambda: context.history.heartbeat(context.run_id))
-    try:
-        yield renewals
-    finally:
-        if held is not None:
-            with _recording("lease_not_given_back"):
-                flights.give_back(held)
+def bound_run(context: Context, name: str, origin: Origin) -> Iterator[tuple[Context, Start]]:
+    """Yield the context and the start of one run, whose ids stand in every log line of the block."""
+    start = Start(job=name, run_id=origin.run_id or new_run_id(), origin=origin, at=context.clock.now())
+    with structlog.contextvars.bound_contextvars(run_id=start.run_id, job=name, queue=origin.queue):
+        yield replace(context, due_at=origin.slot, run_id=start.run_id), start
 
 
-def _refuse_done(context: Context) -> None:
-    """Raise RunsAlready for another attempt of a run that succeeded: it was delivered twice, and the first worked."""
-    earlier = context.history.get(context.run_id)
-    if earlier is not None and earlier.state == "succeeded":
-        raise RunsAlready(context.run_id, f"run {context.run_id} has succeeded already", at_work=False)
+def begin(context: Context, start: Start, *, owner: str | None = None) -> Begun:
+    """Take what a run needs and record its start, see `RunBook.begin`. Raises the errors of `Database`."""
+    context.prepare_own_tables()
+    begun = _book(context).begin(start, alone=start.job not in MANY_AT_ONCE, owner=owner)
+    if begun.dead_runs:
+        log.warning("dead_runs_closed", runs=begun.dead_runs)
+    return begun
 
 
-def _finish(context: Context, outcome: Outcome, done: JobRun, seconds: float) -> None:
-    with _recording("run_end_not_recorded"):
-        context.history.finished(
-            done.run_id,
-            done.state,
-            seconds=seconds,
-            result=done.result,
-            error=done.result.get("error"),
-            report_path=str(outcome.report) if outcome.report else None,
-        )
-    log.info("job_finished", state=done.state, seconds=round(seconds, 3))
-
-
-def _refused(context: Context, name: str, origin: Origin, other: RunsAlready) -> JobRun:
-    """Leave a row for a run that found another one at work.
-
-    A second delivery of the other run's own message leaves none: the row is the other's. Its first delivery may be a
-    dead worker's, so it is worth another try; `_flight` tells then whether the first came to a good end.
-    """
-    again = other.run_id == context.run_id
-    outcome, done = _skipped(context.run_id, name, other)
-    if again:
-        log.info("run_delivered_twice")
-        return replace(done, temporary=other.at_work)
-    with _recording("run_start_not_recorded"):
-        context.history.started(context.run_id, name, origin)
-    _finish(context, outcome, done, 0.0)
+def carry_out(
+    context: Context,
+    use_case: UseCase,
+    begun: Begun,
+    *,
+    hand_over: HandOver | None = None,
+    again_at: AgainAt = lambda _done: None,
+) -> JobRun:
+    """Do the work of a run that was begun, unless it is refused, and record its end."""
+    started = context.clock.monotonic()
+    if begun.refusal is not None:
+        outcome, done = _refused(begun.start, begun.refusal)
+    else:
+        outcome, done = _at_work(context, use_case, begun, again_at)
+    if begun.leaves_row or begun.claim is not None:
+        _finish(context, begun, outcome, done, context.clock.monotonic() - started, again_at(done))
+    if outcome.alerts and hand_over is not None:
+        hand_over(context, outcome.alerts)
     return done
 
 
-def _skipped(run_id: str, name: str, held: Locked) -> tuple[Outcome, JobRun]:
-    result = {"success": True, "skipped": str(held)}
+def _book(context: Context) -> RunBook:
+    # SQLite in WAL mode serves the processes of one kernel only, so no mark is that of another machine which looks like
+    # this one. Clients of a server may be such: virtual machines copied while they ran share boot, pids and times.
+    place = Place(mark=own_mark, gone=provably_gone) if context.database.dialect == "sqlite" else NOWHERE
+    return RunBook(context.database, context.clock, place)
+
+
+def _at_work(context: Context, use_case: UseCase, begun: Begun, again_at: AgainAt) -> tuple[Outcome, JobRun]:
+    started = context.clock.monotonic()
+    try:
+        with Heartbeat(_book(context).renewal(begun)):
+            return _attempt(context, begun.start.run_id, begun.start.job, use_case)
+    except BaseException as torn:
+        # The process is told to end: what it holds is given back, so that nobody has to wait for it.
+        outcome, done = _torn(begun.start, torn)
+        _finish(context, begun, outcome, done, context.clock.monotonic() - started, again_at(done))
+        raise
+
+
+def _finish(
+    context: Context, begun: Begun, outcome: Outcome, done: JobRun, seconds: float, again_at: datetime | None
+) -> None:
+    ending = Ending(
+        state=done.state,
+        seconds=seconds,
+        result=done.result,
+        error=done.result.get("error"),
+        report_path=str(outcome.report) if outcome.report else None,
+    )
+    # A slot that can't be closed stays claimed until its lease is over and is then offered again.
+    with _recording("run_end_not_recorded"):
+        if not _book(context).end(begun, ending, again_at=again_at):
+            log.error("slot_was_taken_over", slot=str(begun.start.origin.slot))
+        elif again_at is not None:
+            why = done.result.get("error") or done.result.get("skipped")
+            log.warning("job_will_be_tried_again", error=why, at=again_at.isoformat())
+    log.info("job_finished", state=done.state, seconds=round(seconds, 3))
+
+
+def _refused(start: Start, refusal: Refusal) -> tuple[Outcome, JobRun]:
+    """What becomes of a run that is not carried out.
+
+    The first delivery of a message may be a dead worker's, so its second is worth another try.
+    """
+    if refusal.same_run:
+        log.info("run_delivered_twice")
+    outcome, done = _skipped(start.run_id, start.job, refusal.why)
+    code = ExitCode.LOCKED if refusal.at_work else ExitCode.OK
+    return outcome, replace(done, temporary=refusal.same_run, exit_code=code)
+
+
+def _skipped(run_id: str, name: str, why: str) -> tuple[Outcome, JobRun]:
+    result = {"success": True, "skipped": why}
     return Outcome(result=result), JobRun(
         run_id=run_id, job=name, state="skipped", result=result, exit_code=ExitCode.LOCKED
+    )
+
+
+def _torn(start: Start, torn: BaseException) -> tuple[Outcome, JobRun]:
+    why = f"its process was told to end ({type(torn).__name__})"
+    result = {"success": False, "error": why, "error_type": type(torn).__name__}
+    return Outcome(result=result), JobRun(
+        run_id=start.run_id,
+        job=start.job,
+        state="interrupted",
+        result=result,
+        exit_code=ExitCode.FAILED,
+        temporary=True,
     )
 
 
@@ -159,7 +185,7 @@ def _attempt(context: Context, run_id: str, name: str, use_case: UseCase) -> tup
     try:
         outcome = use_case(context)
     except Locked as held:
-        return _skipped(run_id, name, held)
+        return _skipped(run_id, name, str(held))
     except GengfuError as error:
         log.error("job_failed", error=str(error), error_type=type(error).__name__)  # noqa: TRY400 - told on purpose
         return _failed(run_id, name, error, error.exit_code, temporary=not error.permanent)
@@ -191,8 +217,6 @@ def _recording(event: str) -> Iterator[None]:
     """A database that is away costs the record, not the run."""
     try:
         yield
-    except RunsAlready:
-        raise
     except GengfuError as error:
         log.warning(event, error=str(error))
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import tzlocal
@@ -21,6 +21,7 @@ from app.core.source_tables import SourceSettings
 from app.health.settings import HealthSettings
 from app.observability.settings import LoggingSettings
 from app.reporting.settings import ReportingSettings
+from app.reporting.words import Language
 from app.retention.settings import RetentionSettings
 from app.schedule.settings import ScheduleSettings
 from app.service.settings import BrokerSettings, ServiceSettings
@@ -54,6 +55,8 @@ class GeneralSettings(Section):
 
     timezone: str = ""
     """IANA name of the zone in which days and schedule times are meant; empty means the host's."""
+    language: Language = "en"
+    """Language of the report pages."""
 
     @field_validator("timezone")
     @classmethod
@@ -81,6 +84,14 @@ class Paths:
         return self.home / "reports" / "daily"
 
     @property
+    def weekly_reports(self) -> Path:
+        return self.home / "reports" / "weekly"
+
+    @property
+    def monthly_reports(self) -> Path:
+        return self.home / "reports" / "monthly"
+
+    @property
     def alert_reports(self) -> Path:
         return self.home / "reports" / "alerts"
 
@@ -106,18 +117,18 @@ class Settings(BaseSettings):
     toml: ClassVar[TomlTree] = TomlTree()
 
     home: Path = Field(default=_PROJECT, exclude=True)
-    general: GeneralSettings = GeneralSettings()
-    database: DatabaseSettings = DatabaseSettings()
-    broker: BrokerSettings = BrokerSettings()
-    source: SourceSettings = SourceSettings()
-    schedule: ScheduleSettings = ScheduleSettings()
-    reporting: ReportingSettings = ReportingSettings()
-    retention: RetentionSettings = RetentionSettings()
-    health: HealthSettings = HealthSettings()
-    upkeep: UpkeepSettings = UpkeepSettings()
-    alerts: AlertSettings = AlertSettings()
-    logging: LoggingSettings = LoggingSettings()
-    service: ServiceSettings = ServiceSettings()
+    general: GeneralSettings = Field(default_factory=GeneralSettings)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    broker: BrokerSettings = Field(default_factory=BrokerSettings)
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    reporting: ReportingSettings = Field(default_factory=ReportingSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    health: HealthSettings = Field(default_factory=HealthSettings)
+    upkeep: UpkeepSettings = Field(default_factory=UpkeepSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+    logging: LoggingSettings = Field(default_factory=LoggingSettings)
+    service: ServiceSettings = Field(default_factory=ServiceSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -270,11 +281,19 @@ def _origin(key: tuple[str, ...], tree: TomlTree) -> str | None:
 
 
 def _hint(key: tuple[str, ...]) -> str:
-    model: Any = Settings
+    kind: Any = Settings
     for part in key[:-1]:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field is not None else None
-    return nearest(key[-1], getattr(model, "model_fields", {}))
+        kind = _inside(kind, part)
+    return nearest(key[-1], getattr(kind, "model_fields", {}))
+
+
+def _inside(kind: Any, part: str) -> Any:
+    """Return the type of a section's key, or of the entries of a table or list of sections."""
+    fields = getattr(kind, "model_fields", None)
+    if fields is None:
+        entries = get_args(kind)
+        return entries[-1] if entries else None
+    return fields[part].annotation if part in fields else None
 
 
 def shown(settings: Settings) -> dict[str, Any]:

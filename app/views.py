@@ -1,7 +1,7 @@
 """Read-only summaries for the command line and, later, the dashboard."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +10,12 @@ from zoneinfo import ZoneInfo
 from app.schedule.beat_lock import TICK_LIMIT_S, beat_lock_paths
 from app.schedule.cron import in_words, next_due
 from app.schedule.job_spec import JobSpec
-from app.schedule.leases import LeaseHolder
+from app.schedule.leases import LeaseHolder, Leases
 from app.schedule.runs import RunRecord
+from app.schedule.single_flight import lease_name
 from app.service.process_lock import LockHolder, ProcessLock
+
+JobState = Literal["scheduled", "running", "paused", "off", "manual only"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,8 @@ class BeatStatus:
     tick_age_s: float | None = None
     leads: bool = False
     """Whether it sends; a stand-by waits until the leader is gone."""
+    settings_refused: str | None = None
+    """Why it does not follow the settings files as they are now."""
     stand_bys: tuple[int, ...] = ()
     """Pids of further beats of this home on this machine."""
     holders: tuple[LockHolder, ...] = ()
@@ -54,6 +59,8 @@ class WorkerStatus:
     pid: int
     since: datetime
     queues: tuple[str, ...]
+    messages_refused: int = 0
+    """Messages that were none of a job of ours, since it began."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +76,7 @@ class JobLine:
     next_run: datetime | None
     queue: str
     priority: int
-    state: Literal["on", "off", "paused", "by hand"]
+    state: JobState
     paused_since: datetime | None
     last: RunRecord | None
     lateness_s: float | None
@@ -92,6 +99,7 @@ def beat_status(var: Path, now: datetime) -> BeatStatus:
         since=holder.since,
         tick_age_s=age,
         leads=bool(holder.facts.get("leads")),
+        settings_refused=holder.facts.get("settings_refused"),
         stand_bys=tuple(each.pid for each in others),
         holders=(holder, *others),
     )
@@ -130,10 +138,17 @@ def worker_statuses(var: Path) -> list[WorkerStatus]:
             pid=holder.pid,
             since=holder.since,
             queues=tuple(holder.facts.get("queues", ())),
+            messages_refused=int(holder.facts.get("messages_refused", 0)),
         )
         for path, holder in holders
         if holder is not None
     ]
+
+
+def running_jobs(leases: Leases, names: Collection[str], now: datetime) -> set[str]:
+    """Return the jobs of which a run is at work, on whatever machine. Raises the errors of `Database`."""
+    holders = leases.holders([lease_name(name) for name in names])
+    return {name for name in names if (holder := holders.get(lease_name(name))) is not None and holder.holds_at(now)}
 
 
 def job_lines(
@@ -142,12 +157,15 @@ def job_lines(
     now: datetime,
     latest: Mapping[str, RunRecord],
     paused: Mapping[str, datetime] | None = None,
+    running: Collection[str] = (),
 ) -> list[JobLine]:
     """Return a line for each job.
 
-    `latest` and `paused` (job -> since when) are empty where the database can't be asked; `zone` is the general one.
+    `latest`, `paused` (job -> since when) and `running` are empty where the database can't be asked; `zone` is the
+    general one.
     """
-    return [_job_line(spec, zone, now, latest.get(spec.name), (paused or {}).get(spec.name)) for spec in specs]
+    lines = (_job_line(spec, zone, now, latest.get(spec.name), (paused or {}).get(spec.name)) for spec in specs)
+    return [replace(line, state="running") if line.name in running else line for line in lines]
 
 
 def _job_line(
@@ -161,7 +179,7 @@ def _job_line(
         cron=spec.cron,
         timezone=spec.zone(zone).key,
         words=in_words(spec.cron) if spec.cron else "by hand or by other jobs",
-        next_run=next_due(spec.cron, spec.zone(zone), now) if spec.cron and state == "on" else None,
+        next_run=next_due(spec.cron, spec.zone(zone), now) if spec.cron and state == "scheduled" else None,
         queue=spec.queue,
         priority=spec.priority,
         state=state,
@@ -171,12 +189,12 @@ def _job_line(
     )
 
 
-def _state(spec: JobSpec, paused_since: datetime | None) -> Literal["on", "off", "paused", "by hand"]:
+def _state(spec: JobSpec, paused_since: datetime | None) -> JobState:
     if spec.cron is None:
-        return "by hand"
+        return "manual only"
     if not spec.enabled:
         return "off"
-    return "on" if paused_since is None else "paused"
+    return "scheduled" if paused_since is None else "paused"
 
 
 def _age(instant: Any, now: datetime) -> float | None:

@@ -34,6 +34,8 @@ class Figure:
     peak_rss_mb: float | None = None
     """Of the contestant's own process, imports included; None where the database server does all the work."""
     note: str = ""
+    cpu_s: float | None = None
+    """Processor time of contestant and server together, where it is known: steadier than seconds on a busy machine."""
 
     @property
     def rate(self) -> float:
@@ -121,7 +123,8 @@ def median(name: str, runs: Sequence[Figure]) -> Figure:
 def table(title: str, figures: Sequence[Figure], limit: Figure) -> str:
     """Return a table of the figures; the ratio is to the rate of `limit`."""
     width = max(len(figure.name) for figure in figures)
-    head = f"{title:<{width}}  {'rows':>10}  {'seconds':>9}  {'rows/s':>11}  {'of limit':>8}  {'peak MiB':>8}"
+    words = f"{'rows':>10}  {'seconds':>9}  {'rows/s':>11}  {'of limit':>8}  {'CPU s':>7}  {'peak MiB':>8}"
+    head = f"{title:<{width}}  {words}"
     return "\n".join((head, "-" * len(head), *(_line(figure, limit, width) for figure in figures)))
 
 
@@ -129,7 +132,8 @@ def _line(figure: Figure, limit: Figure, width: int) -> str:
     ratio = f"{figure.rate / limit.rate:8.3f}" if limit.rate else f"{'-':>8}"
     memory = "-" if figure.peak_rss_mb is None else f"{figure.peak_rss_mb:.0f}"
     line = f"{figure.name:<{width}}  {figure.rows:>10,}  {figure.seconds:>9.3f}  {figure.rate:>11,.0f}  {ratio}"
-    return f"{line}  {memory:>8}  {figure.note}".rstrip()
+    spent = "-" if figure.cpu_s is None else f"{figure.cpu_s:.2f}"
+    return f"{line}  {spent:>7}  {memory:>8}  {figure.note}".rstrip()
 
 
 def told_figures(figures: Iterable[Figure], limit: Figure) -> list[dict[str, Any]]:

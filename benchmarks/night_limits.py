@@ -1,22 +1,13 @@
 """What no program can be much faster than: the same work in the database's own words, and nothing else."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from measure import Figure
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sample import bound, connected
+from sqlalchemy import text
 
-from app.core.utc_datetime import to_sqlite_text
-
-EXPIRED = """(status = 'completed' AND completed_at < :completed OR status = 'failed' AND completed_at < :failed)
-    AND completed_at >= :earliest AND completed_at >= created_at"""
-_DELETIONS = (
-    f"DELETE FROM delivery_receipts WHERE task_id IN (SELECT id FROM tasks WHERE {EXPIRED})",
-    f"DELETE FROM tasks WHERE {EXPIRED}",
-)
 _HOUR = {"postgresql": "date_trunc('hour', created_at)", "sqlite": "substr(created_at, 12, 2)"}
 _GROUPED = """
     SELECT status, {hour} AS hour, retry_count, count(*), count(processing_time), sum(processing_time),
@@ -33,17 +24,6 @@ _WITH_PERCENTILES = f"""
 _REPEATS = 5
 
 
-def delete_all(url: str, cutoffs: Mapping[str, datetime]) -> Figure:
-    """One plain DELETE per table, children first, in one transaction."""
-    with _connected(url) as connection:
-        values = bound(cutoffs, connection)
-        started = time.perf_counter()
-        with connection.begin():
-            receipts, tasks = (connection.execute(text(line), values).rowcount for line in _DELETIONS)
-        seconds = time.perf_counter() - started
-    return Figure(name="limit", rows=tasks, seconds=seconds, note=f"{receipts:,} receipts")
-
-
 def group_day(url: str, start: datetime, end: datetime) -> Figure:
     """One GROUP BY over the rows of a day."""
     return _read(url, lambda dialect: _GROUPED.format(hour=_HOUR[dialect], rows=_DAY), start, end)
@@ -54,15 +34,8 @@ def group_day_with_percentiles(url: str, start: datetime, end: datetime) -> Figu
     return _read(url, lambda _: _WITH_PERCENTILES, start, end)
 
 
-def bound(values: Mapping[str, datetime], connection: Connection) -> dict[str, Any]:
-    """Return instants as the database stores them."""
-    if connection.dialect.name == "sqlite":
-        return {name: to_sqlite_text(value) for name, value in values.items()}
-    return dict(values)
-
-
 def _read(url: str, statement: Callable[[str], str], start: datetime, end: datetime) -> Figure:
-    with _connected(url) as connection:
+    with connected(url) as connection:
         chosen = text(statement(connection.dialect.name))
         values = bound({"start": start, "end": end}, connection)
         seconds = []
@@ -72,23 +45,3 @@ def _read(url: str, statement: Callable[[str], str], start: datetime, end: datet
             seconds.append(time.perf_counter() - started)
     # The first one fetches the pages from the disk.
     return Figure(name="limit", rows=sum(cell[3] for cell in cells), seconds=sorted(seconds[1:])[_REPEATS // 2])
-
-
-@contextmanager
-def _connected(url: str) -> Iterator[Connection]:
-    address = make_url(url)
-    if address.get_backend_name() == "postgresql":
-        address = address.set(drivername="postgresql+psycopg2")
-    engine = create_engine(address)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _as_durable_as_ours)
-    try:
-        with engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
-def _as_durable_as_ours(driver: Any, _record: Any) -> None:
-    driver.execute("PRAGMA synchronous = FULL")
-    driver.execute("PRAGMA foreign_keys = ON")

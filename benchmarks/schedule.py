@@ -3,6 +3,9 @@
     make bench BENCH=schedule N=100000
     python benchmarks/schedule.py 100000 --tasks 300
 
+A worker with a broker of its own then serves a bare Celery task and our jobs in turn; beat and worker at rest are
+measured beside stock Celery's, and the beat manager's looks beside the imports they can't do without.
+
 Both databases are measured: SQLite in a file below TMPDIR, PostgreSQL as named in BENCH_DATABASE_URL (a database
 `bench_*` is created there and dropped), else one started from the wheel. Every task is measured on the full ledger,
 contestants in turn; durability is as in production. Nothing is asserted: milliseconds belong to the machine.
@@ -24,6 +27,7 @@ from typing import Any
 import structlog
 from databases import SqliteStand, Stand, postgres_stand
 from measure import Progress, machine, row_count, write_results
+from schedule_processes import command_times, idle_cpu, share, task_times
 from sqlalchemy import insert
 
 from app.context import Context, make_context
@@ -31,6 +35,7 @@ from app.core.migrate import upgrade
 from app.core.own_tables import run, slot
 from app.runner import Outcome, run_job
 from app.schedule.dispatcher import Dispatcher
+from app.schedule.in_force import Schedules
 from app.schedule.job_spec import JobSpec
 from app.schedule.leadership import LIFE, Leadership
 from app.schedule.leases import Leases
@@ -45,6 +50,8 @@ _LOOKS = 30
 _BATCH = 5_000
 _OVERHEAD_LIMIT_MS = 3.0
 _LOOK_LIMIT_MS = 20.0
+_COMMAND_LIMIT = 1.5  # of the time its imports take by themselves
+_IDLE_LIMIT = 2.0  # percent of a core
 _BENCH_JOB = "disk-space-check"
 _WRAPPED, _CLAIMED = "wrapper, lease and run record", "the same with claim and close"
 _LIMITED = (_WRAPPED, _CLAIMED)
@@ -80,6 +87,9 @@ def main() -> None:
                 progress.say(f"{about['kind']}: measuring")
                 timings += _looks(context, specs, about["kind"])
                 timings += _tasks(context, options.tasks, about["kind"])
+            if options.processes:
+                progress.say(f"{about['kind']}: a worker, a beat, the beat manager")
+                timings += _processes(stand.base, Path(folder) / about["kind"], options, about["kind"])
     progress.end()
     _tell(timings, abouts, options, before)
 
@@ -88,6 +98,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("slots", metavar="N", type=row_count, nargs="?", default=100_000, help="slots and runs")
     parser.add_argument("--tasks", type=row_count, default=300, help="tasks of each contestant (default 300)")
+    parser.add_argument("--idle", type=float, default=40.0, help="seconds to watch beat and worker (default 40)")
+    parser.add_argument("--rounds", type=row_count, default=15, help="rounds of the manager's commands (default 15)")
+    parser.add_argument("--no-processes", dest="processes", action="store_false", help="no worker, beat and commands")
     return parser.parse_args()
 
 
@@ -159,6 +172,7 @@ def _beat(context: Context, specs: dict[str, JobSpec]) -> tuple[Dispatcher, Lead
     beat = Dispatcher(
         ledger=Ledger(context.database),
         leadership=leadership,
+        schedules=Schedules(context.database),
         specs=specs,
         zone=context.zone,
         clock=context.clock,
@@ -187,12 +201,28 @@ def _tasks(context: Context, count: int, kind: str) -> Iterator[Timing]:
         yield _timing(name, kind, found, _OVERHEAD_LIMIT_MS if name in _LIMITED else None)
 
 
+def _processes(url: str, home: Path, options: argparse.Namespace, kind: str) -> Iterator[Timing]:
+    times = task_times(url, home / "worker", options.tasks)
+    bare = statistics.median(next(iter(times.values())))
+    for name, found in times.items():
+        yield _timing(f"worker: {name}", kind, found, bare + _OVERHEAD_LIMIT_MS)
+    commands = command_times(url, home / "commands", options.rounds)
+    floor = statistics.median(next(iter(commands.values())))
+    for name, found in commands.items():
+        yield _timing(name, kind, found, _COMMAND_LIMIT * floor)
+    cpu = idle_cpu(url, home / "idle", options.idle)
+    cpu |= {"all": share(cpu, stock=False), "stock all": share(cpu, stock=True)}
+    for name, percent in cpu.items():
+        limit = _IDLE_LIMIT if name == "all" else None
+        yield Timing(name=f"idle, % of a core: {name}", kind=kind, median_ms=percent, p95_ms=percent, limit_ms=limit)
+
+
 def _use_case(_context: Context) -> Outcome:
     return Outcome(result={"success": True, "类别": "物流查询错误"})
 
 
 def _committed(context: Context, due_at: datetime) -> None:
-    """What the disk takes for one durable change; the wrapper makes four of them, a slot six."""
+    """What the disk takes for one durable change; every run makes two of them."""
     with context.database.write() as connection:
         connection.execute(insert(run).values(**_run_row("benchmark", due_at, new_run_id())))
 
@@ -223,10 +253,10 @@ def _tell(
     timings: list[Timing], abouts: list[dict[str, Any]], options: argparse.Namespace, before: dict[str, Any]
 ) -> None:
     print(f"{options.slots:,} slots and runs; {before['cores']} cores; load before {before['load_before']}")
-    print(f"\n{'':<32}{'database':<12}{'median ms':>10}{'p95 ms':>10}{'goal ms':>9}")
+    print(f"\n{'':<36}{'database':<12}{'median ms':>10}{'p95 ms':>10}{'goal ms':>9}")
     for each in timings:
         goal = "-" if each.limit_ms is None else f"{each.limit_ms:g}"
-        print(f"{each.name:<32}{each.kind:<12}{each.median_ms:>10.3f}{each.p95_ms:>10.3f}{goal:>9}")
+        print(f"{each.name:<36}{each.kind:<12}{each.median_ms:>10.3f}{each.p95_ms:>10.3f}{goal:>9}")
     doubts = [doubt for about in abouts for doubt in about["doubts"]]
     if before["load_before"] > before["cores"]:
         doubts.append(f"the machine was busy before: load {before['load_before']} on {before['cores']} cores")

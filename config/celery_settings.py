@@ -1,5 +1,6 @@
 """The Celery configuration. Why each value is what it is stands beside it; measurements: docs/why/celery.md."""
 
+import math
 from typing import Any
 
 from kombu import Exchange, Queue
@@ -76,8 +77,8 @@ def _redis_options(settings: Settings) -> dict[str, Any]:
         "unacked_restore_interval": RESTORE_INTERVAL_S,
         "unacked_restore_throttle": 1,
         "priority_steps": list(range(10)),
-        # A half-open connection is noticed instead of waited on.
-        "health_check_interval": 25,
+        # A half-open connection is noticed instead of waited on; kombu also takes this as its patience with BRPOP.
+        "health_check_interval": min(25, math.ceil(settings.broker.socket_timeout_s)),
         "socket_timeout": settings.broker.socket_timeout_s,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,

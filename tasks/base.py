@@ -106,13 +106,13 @@ def _origin(task: Task, declared: Job, *, eager: bool) -> Origin:
     if eager:
         return Origin(trigger="shell", worker=_worker_name(task))
     headers = task.request.headers or {}
-    slot = _instant(headers.get("slot"))
+    slot = instant_of(headers.get("slot"))
     return Origin(
         trigger="schedule" if slot else "manual",
         slot=slot,
         queue=(task.request.delivery_info or {}).get("routing_key") or declared.spec.queue,
         worker=_worker_name(task),
-        queued_at=_instant(headers.get("published_at")),
+        queued_at=instant_of(headers.get("published_at")),
         attempt=task.request.retries + 1,
         run_id=_run_id(task.request.id),
     )
@@ -127,7 +127,7 @@ def _worker_name(task: Task) -> str:
     return str(task.request.hostname or f"shell@{socket.gethostname()}") + f"/{os.getpid()}"
 
 
-def _instant(text: Any) -> datetime | None:
+def instant_of(text: Any) -> datetime | None:
     """What a header says, or None where it says nothing: a hand-made message must not reach centuries we have not."""
     try:
         instant = datetime.fromisoformat(str(text)) if text else None

@@ -3,17 +3,14 @@
 import sys
 from typing import Any
 
-import structlog
 from celery import Celery, Task, signals
 
+from app.confinement import confine_process
 from app.context import Context
-from app.core.errors import GengfuError
 from app.observability.structured_logs import configure_logs
-from app.service.process_lock import ProcessLock
 from app.service.settings import QUEUES
-from app.service.worker_lock import worker_lock_path
 from config.celery_settings import celery_settings, is_redis, transport_priority
-from tasks import base, broker_guard, visibility
+from tasks import ack_guard, base, broker_guard, visibility, worker_sign
 from tasks.registry import Job, all_jobs, effective_specs
 
 
@@ -44,6 +41,7 @@ def make_app(context: Context) -> Celery:
     }
     if redis:
         broker_guard.install()
+        ack_guard.install()
         made.steps["consumer"].add(visibility.RenewVisibility)
     return made
 
@@ -87,31 +85,24 @@ def _serve_all_queues_unless_told(instance: Any, **_facts: Any) -> None:
 
 @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
 def _tell_ready(sender: Any, **_facts: Any) -> None:
-    """Leave a sign of life that `up` and `status` read without asking the broker."""
-    name = str(sender.hostname)
-    lock = ProcessLock(worker_lock_path(base.process_context().settings.paths.var, name.partition("@")[0]))
-    try:
-        lock.acquire(name=name, queues=sorted(sender.app.amqp.queues.consume_from))
-    except GengfuError as error:
-        log.warning("worker_lock_not_taken", worker=name, error=str(error))
-    else:
-        _held.append(lock)
+    worker_sign.leave(str(sender.hostname), sorted(sender.app.amqp.queues.consume_from))
     base.tell_what_is_missing()
 
 
 @signals.worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
-def _forget_the_parents_lock(**_facts: Any) -> None:
-    """A child of the pool must not keep its parent's lock alive."""
-    while _held:
-        _held.pop().release()
+def _forget_the_parents_sign(**_facts: Any) -> None:
+    worker_sign.drop()
+
+
+@signals.worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
+def _confine_child(**_facts: Any) -> None:
+    confine_process(base.process_context())
 
 
 @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
 def _tell_gone(**_facts: Any) -> None:
-    _forget_the_parents_lock()
+    worker_sign.drop()
 
 
-log = structlog.get_logger("gengfu.tasks")
-_held: list[ProcessLock] = []
 app = make_app(base.process_context())
 app.set_default()

@@ -1,9 +1,12 @@
 """Jobs that look after the system itself."""
 
-from app import jobs
-from app.context import Context
-from app.runner import Outcome
-from tasks.registry import job
+from typing import TYPE_CHECKING
+
+from tasks.registry import job, minimum_durations
+
+if TYPE_CHECKING:
+    from app.context import Context
+    from app.runner import Outcome
 
 
 @job(
@@ -15,6 +18,8 @@ from tasks.registry import job
     missed="skip",
     max_age_s=300,
 )
-def system_health_check(context: Context) -> Outcome:
+def system_health_check(context: "Context") -> "Outcome":
     """Look at database, broker, queues, disks, memory and processor."""
-    return jobs.system_health_check(context)
+    from app import jobs
+
+    return jobs.system_health_check(context, minimum_s=minimum_durations(context.settings))

@@ -1,9 +1,12 @@
 """Jobs around tasks and their receipts."""
 
-from app import jobs
-from app.context import Context
-from app.runner import Outcome
+from typing import TYPE_CHECKING
+
 from tasks.registry import job
+
+if TYPE_CHECKING:
+    from app.context import Context
+    from app.runner import Outcome
 
 
 @job(
@@ -15,8 +18,10 @@ from tasks.registry import job
     missed="skip",
     max_age_s=600,
 )
-def check_pending_tasks(context: Context) -> Outcome:
+def check_pending_tasks(context: "Context") -> "Outcome":
     """Count tasks that wait for longer than they should."""
+    from app import jobs
+
     return jobs.check_pending_tasks(context)
 
 
@@ -29,8 +34,10 @@ def check_pending_tasks(context: Context) -> Outcome:
     missed="skip",
     max_age_s=1800,
 )
-def update_all_pending_tracking(context: Context) -> Outcome:
+def update_all_pending_tracking(context: "Context") -> "Outcome":
     """Ask the tracking service about every open receipt."""
+    from app import jobs
+
     return jobs.update_all_pending_tracking(context)
 
 
@@ -43,6 +50,8 @@ def update_all_pending_tracking(context: Context) -> Outcome:
     missed="skip",
     max_age_s=900,
 )
-def check_timeout_tasks(context: Context) -> Outcome:
+def check_timeout_tasks(context: "Context") -> "Outcome":
     """Find tasks that are processed for longer than they may be."""
+    from app import jobs
+
     return jobs.check_timeout_tasks(context)

@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.core.errors import UnknownJob
 from app.core.settings_file import nearest
-from app.jobs import check_schedule
-from app.runner import Outcome
 from app.schedule.job_spec import JobSpec, MissedPolicy
 from app.schedule.settings import checked_cron
 from app.service.settings import QUEUES
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.runner import Outcome
 
 TASK_MODULES = ("tasks.monitoring_tasks", "tasks.receipt_tasks", "tasks.file_tasks", "tasks.health_tasks")
 
@@ -25,7 +26,7 @@ class Job:
     The Celery task behind it is made when it is first asked for, so that reading the registry needs no Celery.
     """
 
-    def __init__(self, spec: JobSpec, function: Callable[..., Outcome]) -> None:
+    def __init__(self, spec: JobSpec, function: "Callable[..., Outcome]") -> None:
         self.spec = spec
         self.function = function
         self.__doc__ = function.__doc__
@@ -42,7 +43,7 @@ class Job:
         return result
 
 
-def job(
+def job(  # noqa: PLR0913 - one keyword for each thing a job may declare
     name: str,
     *,
     queue: str,
@@ -51,10 +52,14 @@ def job(
     soft_time_limit: int = 600,
     missed: MissedPolicy = "run_once",
     max_age_s: int = 20 * 3600,
-) -> Callable[[Callable[..., Outcome]], Job]:
+    minimum_s: float | None = None,
+    enabled: bool = True,
+) -> "Callable[[Callable[..., Outcome]], Job]":
     """Declare a job. Its function takes the context first, then the arguments a message may carry.
 
-    `missed` says what becomes of slots that passed while no beat was there, `max_age_s` how late one may still run.
+    `missed` says what becomes of slots that passed while no beat was there, `max_age_s` how late one may still run,
+    `minimum_s` (seconds) how long a run takes at least: one that succeeds sooner is told as too short.
+    A job that is not `enabled` runs by schedule only where `[schedule.jobs.NAME]` switches it on.
     The hard limit follows the soft one by a minute: time to write the report of what was done.
     """
     if queue not in QUEUES:
@@ -62,7 +67,7 @@ def job(
     if cron is not None:
         checked_cron(cron)
 
-    def declare(function: Callable[..., Outcome]) -> Job:
+    def declare(function: "Callable[..., Outcome]") -> Job:
         spec = JobSpec(
             name=name,
             task_name=f"{function.__module__}.{function.__name__}",
@@ -73,6 +78,8 @@ def job(
             time_limit=soft_time_limit + 60,
             missed=missed,
             max_age_s=max_age_s,
+            minimum_s=minimum_s,
+            enabled=enabled,
             summary=(function.__doc__ or "").strip().split("\n")[0],
         )
         declared = _jobs[name] = Job(spec, function)
@@ -101,13 +108,20 @@ def effective_specs(settings: Settings) -> dict[str, JobSpec]:
 
     Raises SettingsError where an override names a job or a queue that does not exist.
     """
-    check_schedule(settings)
-    return {name: _overridden(declared.spec, settings) for name, declared in all_jobs().items()}
+    jobs = all_jobs()
+    settings.schedule.refuse_unknown(jobs, QUEUES)
+    return {name: _overridden(declared.spec, settings) for name, declared in jobs.items()}
 
 
 def scheduled_specs(settings: Settings) -> Iterator[JobSpec]:
     """Yield the jobs that beat is to send: those with a time, not switched off."""
     yield from (spec for spec in effective_specs(settings).values() if spec.cron and spec.enabled)
+
+
+def minimum_durations(settings: Settings) -> dict[str, float]:
+    """Return the seconds that a run of a job takes at least, for each job that has such a limit."""
+    specs = effective_specs(settings).values()
+    return {spec.name: spec.minimum_s for spec in specs if spec.minimum_s is not None}
 
 
 def _overridden(spec: JobSpec, settings: Settings) -> JobSpec:

@@ -5,6 +5,7 @@ import secrets
 import socket
 import sys
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from app.context import Context
 from app.core.errors import GengfuError, Locked
 from app.schedule.beat_lock import beat_lock_paths
 from app.schedule.dispatcher import Dispatcher
+from app.schedule.in_force import Schedules
 from app.schedule.job_spec import JobSpec
 from app.schedule.leadership import LIFE, Leadership
 from app.schedule.leases import Leases
@@ -24,6 +26,7 @@ from app.schedule.pauses import paused_jobs
 from app.service.process_lock import ProcessLock
 from tasks.base import process_context
 from tasks.registry import scheduled_specs
+from tasks.settings_watch import SettingsWatch
 
 log = structlog.get_logger("gengfu.beat")
 
@@ -39,7 +42,9 @@ class NightWatch(Scheduler):  # type: ignore[misc] # Celery ships no types
         self._specs = {spec.name: spec for spec in scheduled_specs(self._context.settings)}
         self._dispatcher: Dispatcher | None = None
         self._leadership: Leadership | None = None
+        self._watch: SettingsWatch | None = None
         self._in_trouble = False
+        self._silent = False
         super().__init__(*args, **kwargs)
 
     def setup_schedule(self) -> None:
@@ -62,19 +67,39 @@ class NightWatch(Scheduler):  # type: ignore[misc] # Celery ships no types
         self._dispatcher = Dispatcher(
             ledger=Ledger(context.database),
             leadership=self._leadership,
+            schedules=Schedules(context.database),
             specs=self._specs,
             zone=context.zone,
             clock=context.clock,
             publish=self._publish,
             paused=lambda: paused_jobs(context.database),
         )
+        self._watch = SettingsWatch(
+            self._specs,
+            context.zone,
+            follower=self._dispatcher,
+            clock=context.clock,
+            refused=lambda why: self._sign(settings_refused=why),
+        )
 
     def tick(self, *_args: Any, **_kwargs: Any) -> float:
         """Run one iteration and leave a sign of life; a dead database or broker costs time, never this process."""
+        if self._watch is not None:
+            self._watch.look()
         pause = self._dispatched()
-        leads = self._dispatcher is not None and self._dispatcher.leading
-        self._lock.update(last_tick=_now_text(), leads=leads)
+        self._sign(last_tick=_now_text(), leads=self._dispatcher is not None and self._dispatcher.leading)
         return pause
+
+    def _sign(self, **facts: Any) -> None:
+        """Rewrite the sign of life; a full disk costs the sign, not the schedule."""
+        try:
+            self._lock.update(**facts)
+        except GengfuError as error:
+            if not self._silent:
+                log.warning("sign_of_life_not_written", error=str(error))
+            self._silent = True
+        else:
+            self._silent = False
 
     def _dispatched(self) -> float:
         if self._dispatcher is None:
@@ -92,11 +117,21 @@ class NightWatch(Scheduler):  # type: ignore[misc] # Celery ships no types
         self._in_trouble = False
         return pause
 
+    @cached_property
+    def producer(self) -> Any:
+        """Celery's own waits here for ever while no broker answers: the tick would hang and with it the lease."""
+        return self.Producer(self.connection, auto_declare=False)
+
     def _publish(self, spec: JobSpec, due_at: datetime) -> None:
         headers = {"slot": due_at.isoformat(), "published_at": self._context.clock.now().isoformat()}
         try:
             self.app.tasks[spec.task_name].apply_async(
-                headers=headers, producer=self.producer, retry=True, retry_policy=_PUBLISH_POLICY
+                queue=spec.queue,  # not the route that was made when this process began
+                priority=spec.priority,
+                headers=headers,
+                producer=self.producer,
+                retry=True,
+                retry_policy=_PUBLISH_POLICY,
             )
         except OperationalError as error:
             raise ConnectionError(str(error)) from error

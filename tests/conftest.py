@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from app import confinement
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 from app.core.migrate import upgrade
@@ -28,6 +30,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("GENGFU_", "MONITORING_", "ALERT_", "CELERY_")) or name in {"DATABASE_URL", "REDIS_URL"}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("GENGFU_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def unconfined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel confines a process for ever: what one test confined in here would bind every test after it."""
+    monkeypatch.setattr(confinement, "confine_process", lambda _context: None)
+    if (worker := sys.modules.get("tasks.celery_app")) is not None:
+        monkeypatch.setattr(worker, "confine_process", lambda _context: None)
 
 
 @pytest.fixture
@@ -53,7 +63,7 @@ def postgres_url() -> Iterator[str]:
             server.cleanup()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rabbitmq_url() -> str:
     """The RabbitMQ named in TEST_RABBITMQ_URL, or one that answers on loopback; there is none in a wheel."""
     url = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")

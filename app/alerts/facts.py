@@ -11,9 +11,14 @@ SOURCES: dict[str, frozenset[str]] = {
     "daily.top_error_share": frozenset({"date", "category"}),
     "disk.usage_percent": frozenset({"mount", "free_gb"}),
     "disk.inodes_percent": frozenset({"mount"}),
+    "disk.will_fill": frozenset({"mount", "of", "full_at", "method"}),
     "disk.errors": frozenset({"first"}),
     "cleanup.errors": frozenset({"first"}),
     "cleanup.refused_paths": frozenset({"first"}),
+    "cleanup.error_percent": frozenset({"errors", "first"}),
+    "cleanup.held": frozenset({"what", "state", "first", "run_id"}),
+    "cleanup.deleted_percent": frozenset({"rule", "rows", "usual"}),
+    "cleanup.lag_growing": frozenset({"rule", "lag_hours"}),
     "schedule.missed": frozenset({"job", "slot"}),
     "schedule.run_too_long": frozenset({"job", "seconds", "allowed_s"}),
     "schedule.run_too_short": frozenset({"job", "seconds", "minimum_s"}),
@@ -101,6 +106,20 @@ def _inode_usage(document: Document) -> list[Fact]:
     ]
 
 
+def _will_fill(document: Document) -> list[Fact]:
+    return [
+        Fact(
+            value=_number(found["hours_left"]),
+            labels={"mount": _label(mount["mount"]), "of": of},
+            words={"mount": mount["mount"], "of": of, "full_at": found["full_at"], "method": found["method"]},
+        )
+        for mount in _measured_mounts(document)
+        for of, found in (("space", mount["forecast"]), ("inodes", mount["inode_forecast"]))
+        # What does not fill has no hours, what is full already is a matter of usage.
+        if found is not None and found["method"] is not None
+    ]
+
+
 def _measured_mounts(document: Document) -> list[Any]:
     mounts = list(document["mounts"])
     if not mounts:
@@ -118,6 +137,76 @@ def _cleanup_errors(document: Document) -> list[Fact]:
 
 def _cleanup_refused(document: Document) -> list[Fact]:
     return [_counted(document.get("refused_paths", 0))]
+
+
+def _cleanup_error_percent(document: Document) -> list[Fact]:
+    errors = _count(document["error_count"]) + bool(document.get("error"))
+    done = ("tasks_cleaned", "receipts_cleaned", "files_cleaned", "logs_cleaned")
+    tried = errors + sum(_count(document[key]) for key in done)
+    if not tried:
+        return []
+    words = {"errors": errors, **_counted(document["errors"]).words}
+    if unwritten := document.get("error"):
+        # The report itself could not be written: there nobody will read what went wrong.
+        return [Fact(value=100.0, samples=tried, words=words | {"first": str(unwritten)})]
+    return [Fact(value=round(100 * errors / tried, 2), samples=tried, words=words)]
+
+
+def _cleanup_held(document: Document) -> list[Fact]:
+    """One for each root that is held and each rule that did not run."""
+    run = {"run_id": document["run_id"]}
+    roots = [
+        Fact(
+            value=1,
+            labels={"root": _label(root["root"])},
+            words={"what": f"the root {root['root']}", "state": "held", "first": root["why"], **run},
+        )
+        for root in document["held_roots"]
+    ]
+    rules = [
+        Fact(
+            value=len(rule["reasons"]),
+            labels={"rule": _label(rule["name"])},
+            words={"what": f"the rule {rule['name']}", "state": rule["state"], "first": rule["reasons"][0], **run},
+        )
+        for rule in document["rules"]
+        if rule["state"] in {"held", "refused"} and rule["reasons"]
+    ]
+    folders = [
+        Fact(
+            value=len(folder["reasons"]),
+            labels={"rule": _label(folder["name"]), "root": _label(folder["root"])},
+            words={"what": f"the folder rule {folder['name']}", "state": "held", "first": folder["reasons"][0], **run},
+        )
+        for folder in document.get("folders", ())
+        if folder.get("reasons")
+    ]
+    return [*roots, *rules, *folders]
+
+
+def _cleanup_deleted(document: Document) -> list[Fact]:
+    """How many of the usual rows a rule deleted; without a usual number nothing is unusual."""
+    return [
+        Fact(
+            value=round(100 * _count(rule["rows"]) / _number(rule["usual_rows"]), 1),
+            samples=_count(rule["rows"]),
+            labels={"rule": _label(rule["name"])},
+            words={"rule": rule["name"], "rows": rule["rows"], "usual": f"{rule['usual_rows']:.10g}"},
+        )
+        for rule in document["rules"]
+        if rule["usual_rows"]
+    ]
+
+
+def _cleanup_lag(document: Document) -> list[Fact]:
+    return [
+        Fact(
+            value=_count(rule["lag_growing"]),
+            labels={"rule": _label(rule["name"])},
+            words={"rule": rule["name"], "lag_hours": rule["lag_hours"]},
+        )
+        for rule in document["rules"]
+    ]
 
 
 def _missed(document: Document) -> list[Fact]:
@@ -193,9 +282,14 @@ _READERS: dict[str, Callable[[Document], list[Fact]]] = {
     "daily.top_error_share": _top_error_share,
     "disk.usage_percent": _disk_usage,
     "disk.inodes_percent": _inode_usage,
+    "disk.will_fill": _will_fill,
     "disk.errors": _disk_errors,
     "cleanup.errors": _cleanup_errors,
     "cleanup.refused_paths": _cleanup_refused,
+    "cleanup.error_percent": _cleanup_error_percent,
+    "cleanup.held": _cleanup_held,
+    "cleanup.deleted_percent": _cleanup_deleted,
+    "cleanup.lag_growing": _cleanup_lag,
     "schedule.missed": _missed,
     "schedule.run_too_long": _run_too_long,
     "schedule.run_too_short": _run_too_short,

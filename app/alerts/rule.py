@@ -118,6 +118,15 @@ DEFAULT_RULES: dict[str, dict[str, Any]] = {
         "levels": {"warning": 80, "critical": 90},
         "message": "{mount} has used {value} % of its inodes; the threshold is {threshold} %",
     },
+    "disk_will_fill": {
+        "alertname": "DiskWillFill",
+        "type": "disk_will_fill",
+        "source": "disk.will_fill",
+        "op": "<",
+        # A week and a day.
+        "levels": {"warning": 168, "critical": 24},
+        "message": "{mount} will have no {of} left in {value} h, at {full_at} ({method} estimate)",
+    },
     "disk_check_errors": {
         "alertname": "DiskCheckErrors",
         "type": "disk_check_errors",
@@ -128,9 +137,10 @@ DEFAULT_RULES: dict[str, dict[str, Any]] = {
     "cleanup_errors": {
         "alertname": "CleanupErrors",
         "type": "cleanup_errors",
-        "source": "cleanup.errors",
-        "levels": {"error": 0},
-        "message": "the cleanup met {value} errors: {first}",
+        "source": "cleanup.error_percent",
+        # One file of ten thousand that could not be removed is tried again and tells nobody anything.
+        "levels": {"error": 1},
+        "message": "the cleanup met {errors} errors, {value} % of all it tried: {first}",
     },
     "cleanup_refused_paths": {
         "alertname": "CleanupRefusedPaths",
@@ -138,6 +148,30 @@ DEFAULT_RULES: dict[str, dict[str, Any]] = {
         "source": "cleanup.refused_paths",
         "levels": {"error": 0},
         "message": "the cleanup refused {value} paths: {first}",
+    },
+    "cleanup_held": {
+        "alertname": "CleanupHeld",
+        "type": "cleanup_held",
+        "source": "cleanup.held",
+        "levels": {"error": 0},
+        "message": "{what} was {state} in run {run_id}, nothing was deleted there: {first}",
+    },
+    "cleanup_deleted_unusual": {
+        "alertname": "CleanupDeletedUnusual",
+        "type": "cleanup_deleted_unusual",
+        "source": "cleanup.deleted_percent",
+        "levels": {"warning": 300},
+        # Below that three times the usual is any quiet Sunday.
+        "min_samples": 1000,
+        "message": "the rule {rule} deleted {rows} rows, {value} % of the {usual} that are usual",
+    },
+    "retention_lag": {
+        "alertname": "RetentionLag",
+        "type": "retention_lag",
+        "source": "cleanup.lag_growing",
+        "op": ">=",
+        "levels": {"warning": 3},
+        "message": "the rule {rule} falls behind: its lag grew in {value} runs in a row, to {lag_hours} hours",
     },
     "schedule_missed": {
         "alertname": "ScheduleMissed",

@@ -1,6 +1,7 @@
 """What a night did, for people: counts, and where reports and logs stand."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from app.settings import Paths
@@ -49,12 +50,24 @@ def _statistics(result: Mapping[str, Any]) -> Iterator[str]:
     yield from _report(result)
 
 
+def _period(result: Mapping[str, Any]) -> Iterator[str]:
+    tasks = result["task_statistics"]
+    yield (
+        f"{result['period']} ({result['days_known']} of {result['days_in_period']} days): "
+        f"{tasks['total_tasks']:,} tasks, {tasks['completion_rate']} % completed, {tasks['failure_rate']} % failed"
+    )
+    if result["missing_days"]:
+        yield "no figures of: " + ", ".join(result["missing_days"])
+    yield from _report(result)
+
+
 def _cleanup(result: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{result['tasks_cleaned']:,} tasks, {result['receipts_cleaned']:,} receipts, "
         f"{result['files_cleaned']:,} files, {result['logs_cleaned']:,} logs; "
         f"{result['disk_space_freed_mb']:,} MB freed"
     )
+    yield from _own_rules(result)
     refused = result.get("refused_paths") or {}
     if refused:
         yield "paths refused: " + ", ".join(f"{reason} {count}" for reason, count in refused.items())
@@ -63,6 +76,18 @@ def _cleanup(result: Mapping[str, Any]) -> Iterator[str]:
     for error in result["errors"][:5]:
         yield f"error: {error}"
     yield from _report(result)
+
+
+def _own_rules(result: Mapping[str, Any]) -> Iterator[str]:
+    """Rows of other tables than those of `[source]` stand in no sum."""
+    from app.retention.rules import DEFAULT_RULES
+
+    for rule in result.get("rules") or []:
+        if rule["name"] not in DEFAULT_RULES and (rule["rows"] or rule["state"] != "done"):
+            went = f"{rule['rows']:,} rows, {rule['children']:,} children"
+            yield f"{rule['name']} ({rule['table']}): {rule['state']}, {went}"
+    if aside := result.get("files_set_aside"):
+        yield f"{aside:,} files set aside until their rows' time in the archive is over"
 
 
 def _disk(result: Mapping[str, Any]) -> Iterator[str]:
@@ -77,6 +102,10 @@ def _disk(result: Mapping[str, Any]) -> Iterator[str]:
 def _report(result: Mapping[str, Any]) -> Iterator[str]:
     if result.get("report_path"):
         yield f"report: {result['report_path']}"
+    if result.get("page_path"):
+        yield f"page: {Path(result['page_path']).as_uri()}"
+    if result.get("page_error"):
+        yield f"page not drawn: {result['page_error']}"
 
 
 def _plain(result: Mapping[str, Any]) -> Iterator[str]:
@@ -87,6 +116,8 @@ def _plain(result: Mapping[str, Any]) -> Iterator[str]:
 
 _LINES = {
     "generate-daily-statistics": _statistics,
+    "generate-weekly-report": _period,
+    "generate-monthly-report": _period,
     "cleanup-expired-tasks": _cleanup,
     "cleanup-temp-files": _cleanup,
     "cleanup-logs": _cleanup,

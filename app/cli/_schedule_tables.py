@@ -1,7 +1,7 @@
 """How the beat manager shows beats, jobs, runs and findings to people, on 80 columns."""
 
-import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,13 +11,16 @@ from zoneinfo import ZoneInfo
 import click
 
 from app.cli._night import told
-from app.schedule.runs import RunRecord
+from app.cli._table import print_table, window_width
 
 if TYPE_CHECKING:
     from app.doctor import Finding
+    from app.schedule.runs import RunRecord
 
-_NO_WRAP = frozenset({"job", "next run", "last run", "started", "late", "queue", "prio", "state", "result"})
+_NO_WRAP = frozenset({"next run", "last run", "started", "late", "queue", "prio", "state", "result"})
 _COLOURS = {"ok": "green", "broken": "red", "unseen": "yellow"}
+_WIDE = 110
+"""Columns from which on a job's times stand beside its name instead of below it."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
@@ -26,38 +29,36 @@ def print_status(facts: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> Non
     _print_beat(facts["beat"])
     _print_leader(facts["leader"], now)
     for worker in facts["workers"]:
-        click.echo(f"worker {worker['name']}: process {worker['pid']}, queues {', '.join(worker['queues'])}")
+        _say(_worker_line(worker))
     if not facts["workers"]:
         click.secho("no worker of this home is ready on this machine", fg="yellow")
-    table = _table("job", "next run", "last run", "late", "result")
-    for line in facts["jobs"]:
-        last = line["last"] or {}
-        started = local_time(last.get("started_at"), zone)
-        table.add_row(line["name"], _next_run(line, zone), started, _span(line["lateness_s"]), last.get("state", ""))
-    _console().print(table)
+    titles = ("job", "next run", "last run", "late", "result")
+    print_table(titles, [_status_row(line, zone) for line in facts["jobs"]], whole=_NO_WRAP)
     for line in facts["not_seen"]:
-        click.secho(f"not seen: {line}", fg="yellow", err=True)
+        click.secho(_folded(f"not seen: {line}"), fg="yellow", err=True)
 
 
 def print_jobs(lines: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None:
     """Show what is declared about each job."""
-    table = _table("job", "when", "next run", "queue", "prio")
+    wide = window_width() >= _WIDE
+    titles = ("job", "state", "next run", "queue", "prio", *["when"] * wide)
+    rows: list[tuple[str, ...]] = []
     for line in lines:
         when = line["words"][:1].lower() + line["words"][1:]
-        # Room for a state of its own is missing on 80 columns; a job without a next run says why here.
-        upcoming = line["state"] if line["state"] != "on" else _in_own_zone(line, zone)
-        table.add_row(line["name"], when, upcoming, line["queue"], str(line["priority"]))
-    _console().print(table)
+        facts = (line["state"], _in_own_zone(line, zone), line["queue"], str(line["priority"]))
+        rows.append((line["name"], *facts, when) if wide else (f"{line['name']}\n  {when}", *facts))
+    print_table(titles, rows, whole=_NO_WRAP)
 
 
-def print_history(records: Iterable[RunRecord], zone: ZoneInfo) -> None:
+def print_history(records: "Iterable[RunRecord]", zone: ZoneInfo) -> None:
     """Show runs, a line each."""
-    table = _table("job", "started", "by", "seconds", "state", "what was wrong")
+    titles = ("job", "started", "by", "seconds", "state", "what was wrong")
+    rows = []
     for record in records:
         seconds = "-" if record.seconds is None else f"{record.seconds:.1f}"
         started = local_time(record.started_at, zone)
-        table.add_row(record.job, started, record.trigger, seconds, record.state, (record.error or "")[:200])
-    _console().print(table)
+        rows.append((record.job, started, record.trigger, seconds, record.state, (record.error or "")[:200]))
+    print_table(titles, rows, whole=_NO_WRAP)
 
 
 def print_findings(findings: "Iterable[Finding]") -> None:
@@ -68,7 +69,7 @@ def print_findings(findings: "Iterable[Finding]") -> None:
         click.echo(f"{finding.part:<9} {state}  {finding.detail}{mend}")
 
 
-def run_told(record: RunRecord) -> str:
+def run_told(record: "RunRecord") -> str:
     """Return what `run NAME --wait` says in the end."""
     return f"{told(record.job, record.result or {})}\n  run {record.id}: {record.state} in {record.seconds} s"
 
@@ -76,15 +77,16 @@ def run_told(record: RunRecord) -> str:
 @contextmanager
 def live(name: str) -> "Iterator[Callable[[RunRecord | None, datetime], None]]":
     """Show how a run that is waited for stands: a moving line on a terminal, a line for each change elsewhere."""
+    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     terminal = sys.stderr.isatty()
-    with Progress(*columns, transient=True, disable=not terminal, console=_console(stderr=True)) as progress:
+    with Progress(*columns, transient=True, disable=not terminal, console=Console(stderr=True)) as progress:
         bar = progress.add_task(name, total=None)
         shown: list[str] = []
 
-        def show(record: RunRecord | None, now: datetime) -> None:
+        def show(record: "RunRecord | None", now: datetime) -> None:
             state = _stands(record)
             if terminal:
                 progress.update(bar, description=f"{name}: {state}{_running_for(record, now)}")
@@ -101,9 +103,25 @@ def local_time(instant: datetime | None, zone: ZoneInfo) -> str:
 
 
 def _print_beat(beat: Mapping[str, Any]) -> None:
-    click.secho(_beat_line(beat), fg="green" if beat["state"] == "running" else "red")
+    _say(_beat_line(beat), fg="green" if beat["state"] == "running" else "red")
+    if beat["settings_refused"]:
+        _say(f"settings: changed, but not followed, the earlier ones hold: {beat['settings_refused']}", fg="red")
     if beat["stand_bys"]:
-        click.echo(f"stands by: process {', '.join(map(str, beat['stand_bys']))}")
+        _say(f"stands by: process {', '.join(map(str, beat['stand_bys']))}")
+
+
+def _worker_line(worker: Mapping[str, Any]) -> str:
+    refused = f", {worker['messages_refused']} messages refused" if worker["messages_refused"] else ""
+    return f"worker {worker['name']}: process {worker['pid']}, queues {', '.join(worker['queues'])}{refused}"
+
+
+def _say(line: str, *, fg: str | None = None) -> None:
+    """Print a line, folded between words: a host may have a name of 64 letters."""
+    click.secho(_folded(line), fg=fg)
+
+
+def _folded(line: str) -> str:
+    return textwrap.fill(line, window_width(), subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _beat_line(beat: Mapping[str, Any]) -> str:
@@ -120,10 +138,16 @@ def _print_leader(leader: Mapping[str, Any] | None, now: datetime) -> None:
         return
     who = f"process {leader['pid']} on {leader['host']}"
     if leader["alive"]:
-        click.echo(f"leader: {who} since {leader['since']:%Y-%m-%d %H:%M:%S} UTC")
+        _say(f"leader: {who} since {leader['since']:%Y-%m-%d %H:%M:%S} UTC")
     else:
         over = _span((now - leader["until"]).total_seconds())
-        click.secho(f"no beat leads; the last one was {who}, its lease ended {over} ago", fg="yellow")
+        _say(f"no beat leads; the last one was {who}, its lease ended {over} ago", fg="yellow")
+
+
+def _status_row(line: Mapping[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
+    last = line["last"] or {}
+    started = local_time(last.get("started_at"), zone)
+    return line["name"], _next_run(line, zone), started, _span(line["lateness_s"]), last.get("state", "")
 
 
 def _next_run(line: Mapping[str, Any], zone: ZoneInfo) -> str:
@@ -133,10 +157,11 @@ def _next_run(line: Mapping[str, Any], zone: ZoneInfo) -> str:
 
 
 def _in_own_zone(line: Mapping[str, Any], general: ZoneInfo) -> str:
-    """The zone's name is told where it is not the one in which everything else is told."""
+    """The zone's name, on a line of its own, is told where it is not the one in which everything else is told."""
     own = ZoneInfo(line["timezone"])
     text = local_time(line["next_run"], own)
-    return text if own.key == general.key else f"{text} {line['next_run'].astimezone(own):%Z}"
+    told = line["next_run"] is None or own.key == general.key
+    return text if told else f"{text}\n{line['next_run'].astimezone(own):%Z}"
 
 
 def _span(seconds: float | None) -> str:
@@ -149,30 +174,12 @@ def _span(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def _stands(record: RunRecord | None) -> str:
+def _stands(record: "RunRecord | None") -> str:
     if record is None:
         return "waiting for a worker"
     again = f", attempt {record.attempt}" if record.attempt > 1 else ""
     return f"running on {record.worker}{again}"
 
 
-def _running_for(record: RunRecord | None, now: datetime) -> str:
+def _running_for(record: "RunRecord | None", now: datetime) -> str:
     return "" if record is None else f" for {_span((now - record.started_at).total_seconds())}"
-
-
-def _table(*columns: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in _NO_WRAP)
-    return table
-
-
-def _console(*, stderr: bool = False) -> Any:
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else max(80, shutil.get_terminal_size((100, 24)).columns)
-    return Console(width=width, stderr=stderr)

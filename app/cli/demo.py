@@ -50,7 +50,7 @@ def create(*, tasks: int, seed: int, if_empty: bool, as_json: bool) -> None:
                 zone=context.zone,
                 on_progress=advance,
             )
-        init_roots(context.database, context.folders, context.clock)
+        init_roots(context.database, context.folders, context.clock, one_spelling=True)
     click.echo(json.dumps(asdict(summary)) if as_json else _readable(summary))
 
 

@@ -1,80 +1,223 @@
-"""`gengfu report`: the stored daily reports, readable in a terminal."""
+"""`gengfu report`: what the nights found out, for people and for other programs."""
 
-import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.cli import leave
-from app.core.errors import ExitCode, GengfuError
+from app.core.errors import BadArgument, ExitCode, GengfuError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from datetime import date
 
-    from rich.console import RenderableType
-    from rich.table import Table
-
-_BARS = "▁▂▃▄▅▆▇█"
-_TIMES = (("median", "median"), ("p95", "p95"), ("p99", "p99"), ("max", "maximum"))
-_MESSAGE = 60
-"""Characters of an error message shown in the terminal."""
+    from app.settings import Paths, Settings
 
 
 @click.group()
 def command() -> None:
-    """Daily reports: read what the night found out."""
+    """Reports: read, compare and export what the nights found out."""
 
 
 @command.command()
 @click.argument("day", required=False)
+@click.option("--compare", "other", metavar="DAY", help="Show the figures of this day beside them.")
 @click.option("--json", "as_json", is_flag=True, help="The stored JSON document itself.")
-def show(day: str | None, as_json: bool) -> None:
+def show(day: str | None, other: str | None, as_json: bool) -> None:
     """Show the report of DAY (YYYY-MM-DD; without it, the newest)."""
-    from app.context import open_context
-    from app.core.errors import BadArgument
-    from app.reporting.report_files import load_report, parse_day, stored_days
+    from app.cli._report_view import print_comparison, print_report
+    from app.reporting.export import json_text
+    from app.reporting.report_files import load_report, parse_day
 
-    with open_context() as context:
-        folder = context.settings.paths.daily_reports
-    days = [parse_day(day)] if day else stored_days(folder)[-1:]
-    if not days:
-        raise BadArgument(f"there is no report in {folder} yet; the night's statistics write the first one")
-    document = load_report(folder, days[0])
+    if other and as_json:
+        raise click.UsageError("--compare is for people; `report export` gives both days to programs")
+    folder = _settings().paths.daily_reports
+    chosen = _chosen(folder, day)
+    document = load_report(folder, chosen)
     if as_json:
-        click.echo(json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True))
+        click.echo(json_text(document))
+    elif other:
+        print_comparison(document, load_report(folder, parse_day(other)))
     else:
-        _print(_readable(document))
+        print_report(document, _address(_page(folder, chosen)))
 
 
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 def list_reports(as_json: bool) -> None:
     """List the stored reports, the newest first."""
-    from app.context import open_context
+    from app.cli._report_view import print_table
+    from app.reporting.export import json_text
+    from app.reporting.page_values import percent, seconds, shown
     from app.reporting.report_files import load_report, stored_days
 
-    with open_context() as context:
-        folder = context.settings.paths.daily_reports
+    folder = _settings().paths.daily_reports
     lines: list[dict[str, Any]] = []
     broken: list[GengfuError] = []
     for day in reversed(stored_days(folder)):
         try:
-            lines.append(_line(load_report(folder, day)))
+            lines.append(_line(load_report(folder, day), _page(folder, day)))
         except GengfuError as error:
             broken.append(error)
     if as_json:
-        click.echo(json.dumps(lines, ensure_ascii=False))
+        click.echo(json_text(lines, indent=None))
     elif not lines and not broken:
-        click.echo(f"there is no report in {folder} yet; the night's statistics write the first one", err=True)
+        click.echo(_none_yet(folder), err=True)
     else:
-        rows = [[*map(_cell, line.values())] for line in lines]
-        _print([_table(["day", "tasks", "completed %", "failed %", "mean s", "revision"], rows)])
+        rows = [
+            [
+                shown(line["date"]),
+                shown(line["total_tasks"]),
+                percent(line["completion_rate"]),
+                percent(line["failure_rate"]),
+                seconds(line["average_processing_time"]),
+                shown(line["revision"]),
+                "yes" if line["page"] else "no",
+            ]
+            for line in lines
+        ]
+        names = ["day", "tasks", "completed", "failed", "mean", "revision", "page"]
+        print_table(names, rows, texts=frozenset({0}))
     for problem in broken:
         click.secho(f"error: {problem}", fg="red", err=True)
     leave(ExitCode.PARTIAL if broken else ExitCode.OK)
 
 
-def _line(document: dict[str, Any]) -> dict[str, Any]:
+@command.command(name="open")
+@click.argument("name", required=False)
+def open_page(name: str | None) -> None:
+    """Print the address of the page of NAME: a day (YYYY-MM-DD), a week (2026-W11) or a month (2026-03).
+
+    Without NAME the newest day's. A page that is not there yet is drawn from the stored report.
+    """
+    from app.reporting.page_files import page_path, write_page
+
+    settings = _settings()
+    report = _report_file(settings.paths, name)
+    page = page_path(report)
+    if not page.exists():
+        write_page(report, settings.general.language)
+    click.echo(_address(page))
+
+
+@command.command()
+@click.option(
+    "--format", "form", type=click.Choice(["json", "csv"]), required=True, help="JSON array or CSV (RFC 4180)."
+)
+@click.option("--from", "first", metavar="DAY", help="First day; without it, the oldest that is stored.")
+@click.option("--to", "last", metavar="DAY", help="Last day; without it, the newest.")
+@click.option(
+    "--failed-tasks", "tasks", is_flag=True, help="The failed tasks that the reports describe, instead of the days."
+)
+def export(form: str, first: str | None, last: str | None, tasks: bool) -> None:
+    """Write the stored figures of each day, or failed tasks, to standard output for other programs."""
+    from app.cli._report_export import failed_tasks, span_of, stored_figures
+    from app.reporting.export import TASK_COLUMNS, as_csv, day_columns, json_text
+
+    days = span_of(first, last)
+    lines = list(failed_tasks(days) if tasks else stored_figures(days))
+    if form == "json":
+        click.echo(json_text(lines))
+        return
+    for line in as_csv(TASK_COLUMNS if tasks else day_columns(lines), lines):
+        click.echo(line, nl=False)
+
+
+@command.command()
+@click.option("--from", "first", metavar="DAY", required=True, help="First day, YYYY-MM-DD.")
+@click.option("--to", "last", metavar="DAY", help="Last day; without it, yesterday.")
+@click.option("--recompute", is_flag=True, help="Count days again whose figures are stored.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array with what became of each day.")
+def backfill(first: str, last: str | None, recompute: bool, as_json: bool) -> None:
+    """Compute and store the figures of days that have none, from the rows that are still there.
+
+    Exit 5 where rows of a day are gone, so that its figures can't be told any more.
+    """
+    from datetime import timedelta
+
+    from app.cli._report_backfill import UNTOLD, line_of, tell, watched
+    from app.context import open_context
+    from app.core.clock import local_date
+    from app.counted_days import complete_since
+    from app.reporting.backfill import backfill as compute
+    from app.reporting.export import json_text
+    from app.reporting.report_files import parse_day
+
+    start = parse_day(first)
+    with open_context() as context:
+        context.prepare_database()
+        yesterday = local_date(context.clock.now(), context.zone) - timedelta(days=1)
+        end = parse_day(last) if last else yesterday
+        steps = compute(
+            context.database,
+            context.source,
+            context.settings.reporting,
+            context.zone,
+            context.clock,
+            start,
+            end,
+            recompute=recompute,
+            complete_since=complete_since(context),
+        )
+        done = list(watched(steps, (end - start).days + 1))
+    if as_json:
+        click.echo(json_text([line_of(one) for one in done]))
+    else:
+        tell(done)
+    leave(ExitCode.PARTIAL if any(one.state in UNTOLD for one in done) else ExitCode.OK)
+
+
+@command.command()
+@click.argument("day")
+@click.argument("series")
+@click.option("--json", "as_json", is_flag=True, help="The verdict and the steps as one JSON object.")
+def explain(day: str, series: str, as_json: bool) -> None:
+    """Print how the verdict on SERIES of DAY came about, so that it can be computed again by hand.
+
+    SERIES is total_tasks, completed, failed, failure_rate or average_processing_time.
+    """
+    from dataclasses import asdict
+
+    from app.cli._report_view import print_lines
+    from app.context import open_context
+    from app.reporting.explain import explain as explained
+    from app.reporting.export import json_text
+    from app.reporting.page_values import shown
+    from app.reporting.report_files import parse_day
+    from app.reporting.rollups import Rollups
+
+    chosen = parse_day(day)
+    with open_context() as context:
+        context.prepare_own_tables()
+        found = explained(Rollups(database=context.database, zone=context.zone, clock=context.clock), chosen, series)
+    if as_json:
+        click.echo(json_text(asdict(found)))
+        return
+    for number, step in enumerate(found.steps, start=1):
+        print_lines([f"{number}. {shown(step.title)}", *(f"   {shown(line)}" for line in step.lines)])
+
+
+def _settings() -> "Settings":
+    from app.context import open_context
+
+    with open_context() as context:
+        return context.settings
+
+
+def _chosen(folder: Path, day: str | None) -> "date":
+    from app.reporting.report_files import parse_day, stored_days
+
+    days = [parse_day(day)] if day else stored_days(folder)[-1:]
+    if not days:
+        raise BadArgument(_none_yet(folder))
+    return days[0]
+
+
+def _none_yet(folder: Path) -> str:
+    return f"there is no report in {folder} yet; the night's statistics write the first one"
+
+
+def _line(document: dict[str, Any], page: Path | None) -> dict[str, Any]:
     tasks = document["task_statistics"]
     return {
         "date": document.get("date"),
@@ -83,112 +226,33 @@ def _line(document: dict[str, Any]) -> dict[str, Any]:
         "failure_rate": tasks.get("failure_rate"),
         "average_processing_time": tasks.get("average_processing_time"),
         "revision": document.get("revision"),
+        "page": _address(page),
     }
 
 
-def _readable(document: dict[str, Any]) -> "Iterable[RenderableType]":
-    yield _plain(f"Daily report {document.get('date')} ({document.get('timezone', 'local time')})")
-    yield from _tasks(document["task_statistics"])
-    yield from _performance(document.get("performance_statistics", {}))
-    yield from _errors(document.get("error_statistics", {}))
-    yield from _trend(document.get("trend_analysis", {}))
-    yield from _quality(document.get("data_quality", {}))
+def _page(folder: Path, day: "date") -> Path | None:
+    from app.reporting.page_files import page_path
+    from app.reporting.report_files import report_name
+
+    path = page_path(folder / report_name(day))
+    return path if path.exists() else None
 
 
-def _tasks(tasks: dict[str, Any]) -> "Iterable[RenderableType]":
-    times = tasks.get("processing_time", {})
-    states = tasks.get("status_breakdown", {})
-    yield _table(["tasks", *states], [[_cell(tasks.get("total_tasks")), *map(_cell, states.values())]])
-    yield _plain(
-        f"completed {_cell(tasks.get('completion_rate'))} %   failed {_cell(tasks.get('failure_rate'))} %"
-        f" (95 %: {_cell(tasks.get('failure_rate_lower'))} to {_cell(tasks.get('failure_rate_upper'))})"
-    )
-    yield _plain(
-        f"seconds: mean {_cell(tasks.get('average_processing_time'))}"
-        + "".join(f"   {name} {_cell(times.get(key))}" for name, key in _TIMES)
-    )
+def _address(page: Path | None) -> str | None:
+    return None if page is None else page.as_uri()
 
 
-def _performance(performance: dict[str, Any]) -> "Iterable[RenderableType]":
-    hours = [performance.get("hourly_distribution", {}).get(str(hour), 0) for hour in range(24)]
-    yield _plain(f"hours 0-23: {_bars(hours)}   peak hour {_cell(performance.get('peak_hour'))}")
-    if slowest := performance.get("slowest_tasks"):
-        rows = [
-            [_cell(one.get("task_id")), _cell(one.get("status")), _cell(one.get("processing_time"))] for one in slowest
-        ]
-        yield _table(["slowest task", "state", "seconds"], rows)
+def _report_file(paths: "Paths", name: str | None) -> Path:
+    """Return the stored report of a day, week or month. Raises BadArgument where there is none."""
+    from app.reporting.periods import parse_period
+    from app.reporting.report_files import report_name
 
-
-def _errors(errors: dict[str, Any]) -> "Iterable[RenderableType]":
-    categories = errors.get("error_categories", {})
-    if categories:
-        ordered = sorted(categories.items(), key=lambda pair: (-pair[1], pair[0]))
-        yield _table(["errors by category", "tasks"], [[_cell(name), _cell(count)] for name, count in ordered])
-    if failed := errors.get("failed_tasks"):
-        rows = [[_cell(one.get("task_id")), _cell(one.get("message"))[:_MESSAGE]] for one in failed[:5]]
-        yield _table(["newest failed task", "message"], rows)
-    retries = errors.get("retry_statistics", {})
-    yield _plain(
-        f"tasks that needed a retry: {_cell(retries.get('retried_tasks'))} ({_cell(retries.get('retried_share'))} %)"
-    )
-
-
-def _trend(trend: dict[str, Any]) -> "Iterable[RenderableType]":
-    if past := trend.get("past_7_days"):
-        keys = ("date", "total_tasks", "failed", "failure_rate", "average_processing_time")
-        rows = [[_cell(day.get(key)) for key in keys] for day in past]
-        yield _table(["days before", "tasks", "failed", "failed %", "mean s"], rows)
-    yield _plain(f"against their mean: {_cell(trend.get('trend_percent'))} % ({_cell(trend.get('trend_direction'))})")
-    for anomaly in trend.get("anomalies", []):
-        yield _plain(
-            f"unusual: {anomaly.get('series')} is {_cell(anomaly.get('value'))},"
-            f" usual {_cell(anomaly.get('lower'))} to {_cell(anomaly.get('upper'))}"
-        )
-
-
-def _quality(quality: dict[str, Any]) -> "Iterable[RenderableType]":
-    if told := [f"{name.replace('_', ' ')} {_cell(value)}" for name, value in quality.items() if value]:
-        yield _plain("data quality: " + ", ".join(told))
-
-
-def _bars(values: list[int]) -> str:
-    highest = max(values, default=0)
-    return "".join(_BARS[value * (len(_BARS) - 1) // highest] if highest else _BARS[0] for value in values)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, int | float):
-        return f"{value:,}"
-    # Texts come from the application's rows: nothing of them may act on the terminal.
-    return "".join(char if char.isprintable() else " " for char in str(value))
-
-
-def _plain(line: str) -> "RenderableType":
-    from rich.text import Text
-
-    return Text(_cell(line))
-
-
-def _table(columns: "Iterable[str]", rows: "Iterable[list[str]]") -> "Table":
-    from rich.box import SIMPLE
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE, show_edge=False)
-    for number, name in enumerate(columns):
-        table.add_column(
-            name, justify="left" if number == 0 or name in {"message", "state"} else "right", overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _print(parts: "Iterable[RenderableType]") -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    for part in parts:
-        console.print(part)
+    if name and "-W" in name:
+        path = paths.weekly_reports / parse_period("weekly", name).file_name
+    elif name and len(name) == len("2026-03"):
+        path = paths.monthly_reports / parse_period("monthly", name).file_name
+    else:
+        path = paths.daily_reports / report_name(_chosen(paths.daily_reports, name))
+    if not path.exists():
+        raise BadArgument(f"there is no report {path}; `gengfu report list` names the days there are")
+    return path

@@ -1,11 +1,19 @@
-"""`gengfu retention`: delete what has expired, see what would go, and what is still to go."""
+"""`gengfu retention`: delete what has expired, look before, let pass what is held, bring back what went."""
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from app.cli import leave
+from app.cli._orphans import orphans
+from app.core.errors import BadArgument, ExitCode
+
+if TYPE_CHECKING:
+    from app.context import Context
 
 
 @click.group()
@@ -13,52 +21,244 @@ def command() -> None:
     """Retention: expired rows with their files, temporary files, logs."""
 
 
-@command.command()
-@click.option("--dry-run", is_flag=True, help="Only count what would go; nothing is changed.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole result as one JSON object.")
-def run(dry_run: bool, as_json: bool) -> None:
-    """Delete what has expired, by the periods in config/retention.toml.
+command.add_command(orphans)
 
-    Exit codes: 0 done, 1 failed, 3 held because a root is not what it should be, 4 another clean-up runs,
-    5 something could not be done now.
+_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+_rules = click.option(
+    "--rule", "rules", multiple=True, metavar="NAME", help="Only this rule; may be given several times."
+)
+
+
+@command.command()
+@_rules
+@click.option("--dry-run", is_flag=True, help="Only count what would go; nothing is changed.")
+@click.option("--budget", metavar="TIME", help="Stop after this long, such as 10m; the next run goes on.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole result as one JSON object.")
+def run(rules: tuple[str, ...], dry_run: bool, budget: str | None, as_json: bool) -> None:
+    """Delete what has expired, by the rules in config/retention.toml.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 held by a guard or because a root is not what it should be,
+    4 another clean-up runs, 5 something could not be done now.
     """
     from app.cli._night import told
+    from app.confinement import confine_process
     from app.context import open_context
     from app.jobs import run_here
     from app.observability.structured_logs import configure_logs
 
+    arguments: dict[str, Any] = {"dry_run": dry_run, "rules": list(rules) or None}
+    if budget is not None:
+        arguments["budget_s"] = _span(budget).total_seconds()
     with open_context() as context:
         configure_logs("app", context.settings.logging, context.settings.paths.logs)
-        done = run_here(context, "cleanup-expired-tasks", dry_run=dry_run)
+        if not dry_run:
+            confine_process(context)
+        with _progress(context, rules, shown=not dry_run) as advance:
+            done = run_here(context, "cleanup-expired-tasks", **arguments, on_progress=advance)
     click.echo(json.dumps(done.result, ensure_ascii=False, indent=2) if as_json else told(done.job, done.result))
     leave(done.exit_code)
 
 
 @command.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@_as_json
 def status(as_json: bool) -> None:
-    """Show what has expired, what expires within a day, and files of deleted rows that are still to go."""
-    from app.context import open_context
+    """Show each rule's backlog, lag and last runs, and files of deleted rows that are still to go."""
+    from app.cli._retention_tables import print_status
     from app.retention.status import retention_status
 
-    with open_context() as context:
-        context.prepare_database()
-        facts = retention_status(context.database, context.source, context.settings.retention)
+    with _ready() as context:
+        facts = retention_status(context.database, context.source, context.settings.retention, context.folders)
+        zone = context.zone
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
     else:
-        _print(facts)
+        print_status(facts, zone)
 
 
-def _print(facts: dict[str, Any]) -> None:
-    for state, count in facts["expired"].items():
-        soon = facts["expires_within_24_h"][state]
-        click.echo(f"{state}: {count:,} expired, {soon:,} more within 24 hours")
-    if facts["lag_hours"]:
-        click.echo(f"the oldest expired row should have gone {facts['lag_hours']:,} hours ago")
-    retry = f", next attempt {facts['next_retry_at']}" if facts["next_retry_at"] else ""
-    click.echo(f"files of deleted rows: {facts['pending_files']:,} still to go{retry}")
-    if facts["stuck_files"]:
-        click.secho(f"{facts['stuck_files']:,} could not be removed in five attempts, among them:", fg="red")
-        for file in facts["stuck"]:
-            click.echo(f"  {file['root']}: {file['path']}")
+@command.command(name="rules")
+@_as_json
+def rules_(as_json: bool) -> None:
+    """List every rule in the order in which they run."""
+    from app.cli._retention_tables import print_rules
+    from app.context import open_context
+    from app.retention.remembered import remembered
+    from app.retention.rules import row_rules
+
+    with open_context() as context:
+        settings = context.settings.retention
+        found = row_rules(context.source, settings, context.folders)
+    told = [{"name": rule.name, "order": rule.order, **remembered(rule)} for rule in found]
+    folders = [{"name": name, **rule.model_dump(mode="json")} for name, rule in settings.folders.items()]
+    if as_json:
+        click.echo(json.dumps({"rows": told, "folders": folders}, ensure_ascii=False, indent=2))
+    else:
+        print_rules(told, folders)
+
+
+@command.command()
+@_as_json
+def check(as_json: bool) -> None:
+    """Hold every rule against the live tables: columns, types, indexes, foreign keys, rights, triggers.
+
+    What is missing is named with the statement that mends it. Exit codes: 0 every rule can run, 2 one can't.
+    """
+    from app.cleaning import workplace
+    from app.cli._retention_tables import print_checks
+    from app.retention.check import check_rules
+
+    with _ready() as context:
+        found = check_rules(workplace(context))
+    if as_json:
+        click.echo(json.dumps([one.told() for one in found], ensure_ascii=False, indent=2))
+    else:
+        print_checks(found)
+    leave(ExitCode.USAGE if any(one.refused for one in found) else ExitCode.OK)
+
+
+@command.command()
+@_rules
+@_as_json
+def plan(rules: tuple[str, ...], as_json: bool) -> None:
+    """Show what each rule would delete now: rows, children, files, bytes, what stays and why, and the index used.
+
+    Nothing is locked or changed. Large tables are estimated, with bounds. Exit code 3: a rule would be held or refused.
+    """
+    from app.cleaning import workplace
+    from app.cli._retention_tables import print_plans
+    from app.retention.plan import plan_rules
+
+    with _ready() as context:
+        found = plan_rules(workplace(context), list(rules) or None)
+    if as_json:
+        click.echo(json.dumps([one.told() for one in found], ensure_ascii=False, indent=2))
+    else:
+        print_plans(found)
+    leave(ExitCode.HELD if any(one.state != "go" for one in found) else ExitCode.OK)
+
+
+@command.command()
+@click.argument("run_id", metavar="RUN")
+@_rules
+@_as_json
+def approve(run_id: str, rules: tuple[str, ...], as_json: bool) -> None:
+    """Let the rules that RUN held pass once, in their next run.
+
+    It covers the reasons that were told and at most twice the rows; who approved is recorded.
+    """
+    from app.retention.rule_runs import RuleRuns
+
+    with _ready() as context:
+        approved = RuleRuns(context.database, context.clock).approve(run_id, _who(), rules)
+    if as_json:
+        names = [{"rule": run.rule, "reasons": [reason.text for reason in run.reasons]} for run in approved]
+        click.echo(json.dumps({"run_id": run_id, "approved_by": _who(), "rules": names}, ensure_ascii=False, indent=2))
+        return
+    for run in approved:
+        click.echo(f"{run.rule}: passes in its next run, once, although it")
+        for reason in run.reasons:
+            click.echo(f"  {reason.text}")
+
+
+@command.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--dry-run", is_flag=True, help="Only tell what could be brought back.")
+@_as_json
+def undo(run_id: str, dry_run: bool, as_json: bool) -> None:
+    """Bring back the rows and files that RUN deleted, as long as `[retention] keep_deleted` keeps them.
+
+    Nothing is overwritten; running it again is harmless. Exit codes: 0 all is back, 2 nothing is kept, 4 a clean-up
+    runs, 5 something could not be brought back.
+    """
+    from app.cleaning import workplace
+    from app.cli._retention_tables import print_undone
+    from app.retention import undo as undoing
+    from app.schedule.runs import new_run_id
+
+    with _ready() as context:
+        done = undoing.undo(workplace(context), run_id, undo_id=new_run_id(), dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps(done.told(), ensure_ascii=False, indent=2))
+    else:
+        print_undone(done)
+    leave(ExitCode.OK if dry_run or done.complete else ExitCode.PARTIAL)
+
+
+@command.command()
+@_as_json
+def retry(as_json: bool) -> None:
+    """Let the next clean-up try stuck files again, once their cause is mended."""
+    from app.retention.outbox import retry_stuck
+
+    with _ready() as context:
+        files = retry_stuck(context.database, context.clock)
+    click.echo(json.dumps({"files": files}) if as_json else f"{files:,} stuck files will be tried again")
+
+
+@contextmanager
+def _ready() -> "Iterator[Context]":
+    """The wired parts, with our own tables there; the application's are each command's affair."""
+    from app.context import open_context
+
+    with open_context() as context:
+        context.prepare_own_tables()
+        yield context
+
+
+def _span(text: str) -> timedelta:
+    from app.core.measures import parse_age
+
+    try:
+        span = parse_age(text)
+    except ValueError as error:
+        raise BadArgument(f"--budget: {error}") from error
+    if not span:
+        raise BadArgument("--budget: no time at all; give it a minute at least, such as 1m")
+    return span
+
+
+def _who() -> str:
+    import getpass
+    import socket
+
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@contextmanager
+def _progress(context: "Context", rules: tuple[str, ...], *, shown: bool) -> Iterator[Any]:
+    """Show rows, rate and remaining time on stderr, if that is a terminal; nothing stays of it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not (shown and console.is_terminal):
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("rows", total=_rows_to_go(context, rules), rate="")
+        began = context.clock.monotonic()
+
+        def advance(counts: Any) -> None:
+            rows = sum(count for key, count in counts.items() if key.startswith("rule.") and key.endswith(".rows"))
+            files = f", {counts['files']:,} files" if counts["files"] else ""
+            rate = rows / max(context.clock.monotonic() - began, 0.001)
+            progress.update(bar, completed=rows, description=f"rows{files}", rate=f"{rate:,.0f}/s")
+
+        yield advance
+
+
+def _rows_to_go(context: "Context", rules: tuple[str, ...]) -> int | None:
+    from app.cleaning import workplace
+    from app.core.errors import GengfuError
+    from app.retention.plan import rows_to_go
+
+    try:
+        return rows_to_go(workplace(context), rules)
+    except GengfuError:
+        return None  # the run itself will tell

@@ -19,8 +19,9 @@ def command() -> None:
 
 @command.command()
 @click.argument("names", nargs=-1)
+@click.option("--one-spelling", is_flag=True, help="All rows spell a file's name alike, on a disk that ignores case.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of lines.")
-def init(names: tuple[str, ...], as_json: bool) -> None:
+def init(names: tuple[str, ...], one_spelling: bool, as_json: bool) -> None:
     """Mark the roots NAMES (all without names) with .gengfu-root and remember their ids in the database.
 
     Folders are created where they are missing. Run it again to accept another volume.
@@ -32,7 +33,8 @@ def init(names: tuple[str, ...], as_json: bool) -> None:
         context.prepare_own_tables()
         paths = context.settings.paths
         folders = root_folders(context.settings.retention, paths.below_home, paths.logs)
-        _print(init_roots(context.database, folders, context.clock, names), as_json=as_json)
+        states = init_roots(context.database, folders, context.clock, names, one_spelling=one_spelling)
+    _print(states, as_json=as_json)
 
 
 @command.command(name="list")

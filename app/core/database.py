@@ -7,15 +7,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from pydantic import Field, SecretStr
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
-from app.core.errors import DatabaseBusy, DatabaseUnavailable, SchemaMismatch, SettingsError
+from app.core.alarms import alarm
+from app.core.errors import DatabaseBusy, DatabaseRefused, DatabaseUnavailable, SchemaMismatch, SettingsError
 from app.core.redaction import redact
 from app.core.settings_file import Section
 
@@ -26,6 +28,17 @@ _BUSY_STATES = frozenset({"55P03", "57014", "40P01", "40001"})
 _SQLITE_FAILURES = ("unable to open", "disk I/O error", "is full", "not a database", "malformed")
 # undefined_table, undefined_column, invalid_schema_name
 _SCHEMA_STATES = frozenset({"42P01", "42703", "3F000"})
+# Local to the transaction: also right through a transaction-pooling proxy. One statement, for each costs a round trip.
+_LOCAL_SETTINGS = text(
+    "SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true), "
+    "set_config('synchronous_commit', 'on', true)"
+)
+_CHECKS_CLIENT_SINCE = 140000  # server_version
+# insufficient_privilege, also where row-level security would hide rows
+_REFUSED_STATES = frozenset({"42501"})
+
+_PING_S = 2.0
+"""One round trip. Short, for a lease of 15 s is renewed over such a connection: ping and new connection fit in half."""
 
 
 class DatabaseSettings(Section):
@@ -125,7 +138,6 @@ class Database:
         with self._transaction(deadline_s, write=True) as connection:
             if self.dialect == "postgresql":
                 self._set_timeouts(connection, self._settings.statement_timeout_s, self._settings.lock_timeout_s)
-                connection.execute(text("SELECT set_config('synchronous_commit', 'on', true)"))
             yield connection
 
     @contextmanager
@@ -136,7 +148,7 @@ class Database:
             connection = self.engine.connect().execution_options(gengfu_write=write)
         except DBAPIError as error:
             raise self._translated(error, cut) from error
-        with connection, _deadline(connection, cut):
+        with connection, _deadline(connection.connection.dbapi_connection, cut):
             try:
                 with connection.begin():
                     yield connection
@@ -144,32 +156,33 @@ class Database:
                 raise self._translated(error, cut) from error
 
     def _set_timeouts(self, connection: Connection, statement_s: float, lock_s: float) -> None:
-        # Local to the transaction: also right through a transaction-pooling proxy.
-        for name, seconds in (("statement_timeout", statement_s), ("lock_timeout", lock_s)):
-            connection.execute(
-                text("SELECT set_config(:name, :value, true)"), {"name": name, "value": f"{int(seconds * 1000)}ms"}
-            )
+        connection.execute(
+            _LOCAL_SETTINGS, {"statement": f"{int(statement_s * 1000)}ms", "lock": f"{int(lock_s * 1000)}ms"}
+        )
 
     def _create_engine(self) -> Engine:
         if self.dialect == "sqlite":
             return self._create_sqlite_engine()
-        return create_engine(
+        engine = create_engine(
             self._url,
             poolclass=QueuePool,
             pool_size=2,
             max_overflow=4,
-            pool_pre_ping=True,
             hide_parameters=True,
             connect_args={
                 "connect_timeout": self._settings.connect_timeout_s,
                 "application_name": "gengfu",
-                # Naive columns are then read as UTC, as the mapping says.
-                "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
+                # Naive columns are then read as UTC, as the mapping says. Row-level security is an error instead of a
+                # table that looks emptier than it is: a file of a row that we don't see would be taken for nobody's.
+                "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000 -c row_security=off",
                 "keepalives_idle": 30,
                 "keepalives_interval": 10,
                 "keepalives_count": 3,
             },
         )
+        event.listen(engine, "checkout", partial(_ping, engine))
+        event.listen(engine, "connect", _prepare_postgresql)
+        return engine
 
     def _create_sqlite_engine(self) -> Engine:
         file = self.file
@@ -197,6 +210,10 @@ class Database:
         state = getattr(error.orig, "pgcode", None)
         if state in _BUSY_STATES or "database is locked" in reason:
             return DatabaseBusy(f"{where} is busy: {reason}")
+        if state in _REFUSED_STATES:
+            return DatabaseRefused(
+                f"{where}: {reason}; GRANT the role what is missing, or name another in DATABASE_URL"
+            )
         if state in _SCHEMA_STATES or "no such table" in reason or "no such column" in reason:
             return SchemaMismatch(f"{where}: {reason}; `gengfu db check` tells what is missing")
         if error.connection_invalidated or _is_connection_failure(error, reason):
@@ -215,22 +232,29 @@ def _is_connection_failure(error: DBAPIError, reason: str) -> bool:
 
 
 @contextmanager
-def _deadline(connection: Connection, cut: _Cut) -> Iterator[None]:
+def _deadline(driver: Any, cut: _Cut) -> Iterator[None]:
     """Cut the connection off after `cut.seconds`: on a silent network psycopg2 never returns by itself (rule R11)."""
-    driver = cast("Any", connection.connection.dbapi_connection)
 
     def fire() -> None:
         cut.fired = True
         with suppress(Exception):  # the connection may just have been closed by its owner
             _interrupt(driver)
 
-    timer = threading.Timer(cut.seconds, fire)
-    timer.daemon = True
-    timer.start()
-    try:
+    with alarm(cut.seconds, fire):
         yield
-    finally:
-        timer.cancel()
+
+
+def _ping(engine: Engine, driver: Any, record: Any, _fairy: Any) -> None:
+    """Have the pool connect anew where a connection it kept is dead; its own `pool_pre_ping` waits without a limit."""
+    if "used" not in record.info:  # just connected: the pool empties `info` with every new connection
+        record.info["used"] = True
+        return
+    try:
+        with _deadline(driver, _Cut(seconds=_PING_S)):
+            engine.dialect.do_ping(driver)
+    except driver.Error as error:
+        # Whatever broke this one broke the others kept with it.
+        raise InvalidatePoolError from error
 
 
 def _interrupt(driver: Any) -> None:
@@ -239,6 +263,19 @@ def _interrupt(driver: Any) -> None:
         return
     with closing(socket.socket(fileno=os.dup(driver.fileno()))) as wire:
         wire.shutdown(socket.SHUT_RDWR)
+
+
+def _prepare_postgresql(driver: Any, _record: Any) -> None:
+    """Let the server notice that we are gone while it still works for us; not every server can."""
+    if driver.server_version < _CHECKS_CLIENT_SINCE:
+        return
+    with closing(driver.cursor()) as cursor:
+        try:
+            cursor.execute("SET client_connection_check_interval = '10s'")
+        except driver.DataError:
+            driver.rollback()
+        else:
+            driver.commit()
 
 
 def _prepare_sqlite(driver: Any, _record: Any) -> None:

@@ -6,6 +6,7 @@ GengfuError
 ├── BadArgument              a value handed to a task or command is wrong   exit 2
 ├── DatabaseUnavailable      no answer, or cut off (temporary)              exit 1
 ├── DatabaseBusy             a lock or statement time-out (temporary)       exit 1
+├── DatabaseRefused          a right is missing, or it may not be written    exit 1
 ├── SchemaMismatch           a mapped table or column is not there          exit 1
 ├── BrokerUnavailable        no broker answers (temporary)                  exit 1
 ├── OutputUnwritable         a report, log or state file can't be written   exit 1
@@ -65,6 +66,10 @@ class DatabaseBusy(GengfuError):
     """A lock was not had, or a statement did not end, within its time-out; nothing of the transaction was kept."""
 
     permanent = False
+
+
+class DatabaseRefused(GengfuError):
+    """The role lacks a right, row-level security hides rows from it, or the server is a replica or read only."""
 
 
 class SchemaMismatch(GengfuError):

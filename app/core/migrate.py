@@ -8,7 +8,7 @@ from app.core.database import Database
 from app.core.errors import SchemaMismatch
 
 VERSION_TABLE = "gengfu_alembic_version"
-HEAD = "0002"
+HEAD = "0004"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -40,9 +40,14 @@ def require_head(connection: Connection) -> None:
     """Raise SchemaMismatch unless the own tables are at the version this code expects."""
     version = current_version(connection)
     if version != HEAD:
-        raise SchemaMismatch(
-            f"Gengfu's own tables are at version {version or 'none'}, not {HEAD}; run `gengfu db upgrade`"
-        )
+        mend = "run `gengfu db upgrade`" if version is None or version < HEAD else "install the newer Gengfu"
+        raise SchemaMismatch(f"Gengfu's own tables are at version {version or 'none'}, not {HEAD}; {mend}")
+
+
+def is_behind(connection: Connection) -> bool:
+    """Tell whether the own tables are missing or of an earlier version than this code's."""
+    version = current_version(connection)
+    return version is None or version < HEAD  # four digits each
 
 
 def _serialise_upgrades(connection: Connection) -> None:

@@ -94,7 +94,7 @@ class TaskStatuses(Section):
 
 class _MappedTable(Section):
     table: str
-    columns: dict[str, str] = Field(default_factory=dict)
+    columns: dict[str, str] = Field(default={})
     """Logical name -> the application's column name; an empty name says that the application has no such column."""
 
     @staticmethod
@@ -110,7 +110,7 @@ class TaskTableSettings(_MappedTable):
     """`[source.tasks]`: the application's task table."""
 
     table: str = Field(default="tasks", min_length=1)
-    statuses: TaskStatuses = TaskStatuses()
+    statuses: TaskStatuses = Field(default_factory=TaskStatuses)
 
     @field_validator("columns")
     @classmethod
@@ -136,8 +136,8 @@ class ReceiptTableSettings(_MappedTable):
 class SourceSettings(Section):
     """`[source]`: the mapping of the application's tables."""
 
-    tasks: TaskTableSettings = TaskTableSettings()
-    receipts: ReceiptTableSettings = ReceiptTableSettings()
+    tasks: TaskTableSettings = Field(default_factory=TaskTableSettings)
+    receipts: ReceiptTableSettings = Field(default_factory=ReceiptTableSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,20 +230,27 @@ def _missing_of(connection: Connection, mapped: SourceTable) -> list[str]:
     ]
 
 
-def _foreign_time_format(connection: Connection, source: SourceTables) -> list[str]:
-    """SQLite compares times as text, so that a spelling other than ours would sort wrongly.
+def foreign_spelling(connection: Connection, column: ColumnElement[Any], key: ColumnElement[Any]) -> str | None:
+    """Return how the table writes times where SQLite would sort them wrongly, None where all is well.
 
-    The newest rows tell how the application writes; a few odd ones among them are odd rows, kept and counted as such.
+    SQLite compares times as text, which is right for one spelling only. The rows with the highest keys tell how the
+    application writes; a few odd ones among them are odd rows, kept and counted as such.
     """
     if connection.dialect.name != "sqlite":
-        return []
-    rows, created = source.tasks.table.c, source.tasks.table.c.created_at
+        return None
     # As bytes: text that is no UTF-8 would make the driver fail the whole statement.
-    newest = select(cast(type_coerce(created, String), LargeBinary), func.typeof(created)).order_by(rows.id.desc())
-    written = connection.execute(newest.where(created.is_not(None)).limit(_NEWEST)).all()
+    newest = select(cast(type_coerce(column, String), LargeBinary), func.typeof(column)).order_by(key.desc())
+    written = connection.execute(newest.where(column.is_not(None)).limit(_NEWEST)).all()
     odd = [bytes(text) for text, kind in written if kind != "text" or text[10:11] == b"T"]
     if 2 * len(odd) <= len(written):
+        return None
+    return odd[0].decode("utf-8", "backslashreplace")[:40]
+
+
+def _foreign_time_format(connection: Connection, source: SourceTables) -> list[str]:
+    rows = source.tasks.table.c
+    spelling = foreign_spelling(connection, rows.created_at, rows.id)
+    if spelling is None:
         return []
-    spelling = odd[0].decode("utf-8", "backslashreplace")[:40]
     expected = "SQLite needs UTC text like '2026-01-31 02:00:00.000000'"
     return [f"table {source.tasks.name!r} writes times as {spelling!r}; {expected}"]

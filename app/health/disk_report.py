@@ -32,6 +32,25 @@ def append_disk_report(path: Path, result: Mapping[str, Any], at: datetime) -> P
     )
 
 
+def read_disk_report(path: Path) -> list[tuple[datetime, list[Any]]]:
+    """Return the instant and the mounts of each check in a day's file; none where there is no file.
+
+    Raises OSError for a file that can't be read, ValueError, KeyError or TypeError for a damaged one.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    return [(_instant(sample["at"]), sample["mounts"]) for sample in _samples(content)]
+
+
+def _instant(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return at
+
+
 def _samples(content: bytes) -> list[Any]:
     samples = json.loads(content)["samples"]
     if not isinstance(samples, list):

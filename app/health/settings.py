@@ -45,4 +45,4 @@ class HealthSettings(Section):
     """Warning above this use of all processors together."""
     memory_percent: float = Field(default=80, ge=1, le=100)
     """Warning above this share of memory that can't be had any more."""
-    disk: DiskSettings = DiskSettings()
+    disk: DiskSettings = Field(default_factory=DiskSettings)

@@ -55,11 +55,12 @@ def disk_health(result: Mapping[str, Any]) -> dict[str, Any]:
         return {**result, "status": "unknown", "detail": result["error"]}
     fullest = result["disk_info"]
     unseen = "".join(f"; {error['path']}: {error['why']}" for error in result["errors"])
+    locked = "".join(f"; {mount['mount']} is mounted read-only" for mount in result["mounts"] if mount["read_only"])
     status = "ok" if result["status"] == "normal" else result["status"]
     return {
         **result,
         "status": "unknown" if unseen and status == "ok" else status,
-        "detail": f"{fullest['mount']} is {fullest['usage_percent']:g} % full{unseen}",
+        "detail": f"{fullest['mount']} is {fullest['usage_percent']:g} % full{locked}{unseen}",
     }
 
 

@@ -1,5 +1,6 @@
 """Reads one local day's figures; only the slowest and the failed tasks of the report travel as rows."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from app.core.clock import local_day_window
 from app.core.database import Database
@@ -15,12 +16,23 @@ from app.core.redaction import redact
 from app.core.source_tables import SourceTables
 from app.reporting.categories import Categories
 from app.reporting.day_statements import DayStatements
-from app.reporting.figures import Cell, DayDetails, DayFigures, day_figures, seconds
+from app.reporting.figures import (
+    DURATION_BOUNDS_S,
+    STATES,
+    Cell,
+    DayDetails,
+    DayFigures,
+    Spread,
+    day_figures,
+    seconds,
+    slots_of,
+)
 from app.reporting.settings import ReportingSettings
 from app.reporting.sql_dialect import QUANTILES, as_text, dialect_for
 
 _FETCH = 200
 """Rows per round trip: messages may be long, and memory must stay flat."""
+_NUMBERS = [name for name in Cell.__dataclass_fields__ if name != "state"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,14 +48,15 @@ class DayReader:
     def read(self, day: date) -> DayFigures:
         """Return the figures of a local day, all of one snapshot. Raises the errors of `Database.read`."""
         start, end = local_day_window(day, self.zone)
+        slots = slots_of(start, end, self.zone)
         sql = dialect_for(self.database.dialect)
-        statements = DayStatements(source=self.source, sql=sql, start=start, end=end)
+        statements = DayStatements(source=self.source, sql=sql, start=start, end=end, slot=slots.length)
         with self.database.read() as connection:
             sql.one_snapshot(connection)
-            cells = list(_stream(connection, statements.cells()))
-            details = self._details(connection, statements)
-        quantiles = {name: getattr(cells[0], name) for name in QUANTILES} if cells else {}
-        return day_figures([_cell(row) for row in cells], quantiles, details, start, self.zone)
+            chosen = statements.figures(self.settings.slowest, self.settings.failed_details)
+            row = connection.execute(chosen).one()
+            details = self._details(connection, statements, row)
+        return day_figures([_cell(cell) for cell in _rows(row.cells)], _spread(row), details, slots)
 
     def oldest_before(self, end: datetime) -> datetime | None:
         """Return the creation time of the oldest row created before `end` (and after 1970), or None."""
@@ -55,17 +68,23 @@ class DayReader:
             ).scalar()
         return found
 
-    def _details(self, connection: Connection, statements: DayStatements) -> DayDetails:
+    def count(self, start: datetime, end: datetime) -> int:
+        """Return the number of rows created from `start` (included) to `end` (excluded)."""
+        created = self.source.tasks.column("created_at")
+        with self.database.read() as connection:
+            return int(connection.execute(select(func.count()).where(created >= start, created < end)).scalar_one())
+
+    def _details(self, connection: Connection, statements: DayStatements, figures: Row[Any]) -> DayDetails:
         rules = Categories(self.settings.categories)
         categories, distinct = _categorised(_stream(connection, statements.messages()), rules)
+        slowest, failed = ([number for [number] in _rows(chosen)] for chosen in (figures.slowest, figures.failed))
+        tasks = {row.id: row for row in _stream(connection, statements.details([*{*slowest, *failed}]))}
         length = self.settings.message_length
-        slowest = _stream(connection, statements.slowest(self.settings.slowest))
-        failed = _stream(connection, statements.failed(self.settings.failed_details))
         return DayDetails(
             categories=categories,
             distinct_messages=distinct,
-            slowest=tuple(_slow_task(row, self.zone) for row in slowest),
-            failed=tuple(_failed_task(row, self.zone, rules, length) for row in failed),
+            slowest=tuple(_slow_task(tasks[number], self.zone) for number in slowest),
+            failed=tuple(_failed_task(tasks[number], self.zone, rules, length) for number in failed),
         )
 
 
@@ -74,14 +93,21 @@ def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]
         yield from result
 
 
-def _cell(row: Row[Any]) -> Cell:
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-    whole = {
-        name: None if values[name] is None else int(values[name])
-        for name in Cell.__dataclass_fields__
-        if name != "state"
-    }
-    return Cell(state=values["state"], **whole)  # type: ignore[arg-type]  # sums and counts are never NULL
+def _rows(text: str | None) -> list[list[Any]]:
+    return json.loads(text) if text else []
+
+
+def _cell(values: list[Any]) -> Cell:
+    state, *numbers = values
+    return Cell(state=STATES[state], **dict(zip(_NUMBERS, numbers, strict=True)))
+
+
+def _spread(row: Row[Any]) -> Spread:
+    return Spread(
+        us={name: getattr(row, f"us_{name}") for name in QUANTILES},
+        wait={name: getattr(row, f"wait_{name}") for name in QUANTILES},
+        below=tuple(getattr(row, f"below_{number}") for number in range(len(DURATION_BOUNDS_S))),
+    )
 
 
 def _categorised(messages: Iterator[Row[Any]], rules: Categories) -> tuple[dict[str, int], int]:
@@ -104,7 +130,7 @@ def _task(row: Row[Any], zone: ZoneInfo) -> dict[str, Any]:
 
 
 def _slow_task(row: Row[Any], zone: ZoneInfo) -> dict[str, Any]:
-    return _task(row, zone) | {"status": row.state, "processing_time": seconds(int(row.us))}
+    return _task(row, zone) | {"status": STATES[row.state], "processing_time": seconds(int(row.duration_us))}
 
 
 def _failed_task(row: Row[Any], zone: ZoneInfo, rules: Categories, length: int) -> dict[str, Any]:
@@ -112,5 +138,5 @@ def _failed_task(row: Row[Any], zone: ZoneInfo, rules: Categories, length: int) 
     return _task(row, zone) | {
         "category": rules.of(message),
         "message": redact(message or "")[:length],
-        "retries": row.retries,
+        "retries": row.retry_count,
     }

@@ -1,25 +1,54 @@
 """What one pass over a day's rows found out, before it is worded as a report."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 UNKNOWN = "unknown"
 STATES = ("pending", "processing", "completed", "failed", "cancelled", UNKNOWN)
 HOURS_OF_A_DAY = 24
-QUARTER_HOUR = timedelta(minutes=15)
+HOUR, QUARTER_HOUR = timedelta(hours=1), timedelta(minutes=15)
+DURATION_BOUNDS_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 3600)
+"""Bounds of the duration histogram in seconds: about two a decade, from a blink to an hour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slots:
+    """The parts of a local day in which rows are counted, each within one local hour.
+
+    They are folded into hours here and not in SQL: the zone's offset may change within the day.
+    """
+
+    start: datetime
+    length: timedelta
+    zone: ZoneInfo
+
+    def hour_of(self, slot: int) -> int:
+        """Return the local hour in which a slot lies."""
+        return (self.start + slot * self.length).astimezone(self.zone).hour
+
+
+def slots_of(start: datetime, end: datetime, zone: ZoneInfo) -> Slots:
+    """Return the slots of a day: hours, or quarters of an hour where the zone's hours don't fall on those.
+
+    Every zone's offset is a multiple of a quarter of an hour (since 1972).
+    """
+    hours, quarters = (Slots(start=start, length=length, zone=zone) for length in (HOUR, QUARTER_HOUR))
+    whole = all(quarters.hour_of(at) == hours.hour_of(at // 4) for at in range((end - start) // QUARTER_HOUR))
+    return hours if whole else quarters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The rows of a day with one state, one quarter of an hour and one number of retries. Times in microseconds."""
+    """The rows of a day with one state, in one slot and with one number of retries. Times in microseconds."""
 
     state: str
-    quarter: int | None
-    """Quarters of an hour after the start of the day; None where the creation time can't be read."""
+    slot: int | None
+    """Slots after the start of the day; None where the creation time can't be read."""
     retries: int | None
     """None where the application says nothing; counts above `RETRY_CAP` stand under it."""
     rows: int
@@ -31,6 +60,7 @@ class Cell:
     waited: int
     """Rows with a usable time in the queue."""
     wait_sum: int
+    wait_min: int | None
     wait_max: int | None
     no_finish_time: int
     negative_durations: int
@@ -38,8 +68,20 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread:
+    """What the database found out about all rows of a day together. Times in microseconds."""
+
+    us: Mapping[str, float | None] = field(default_factory=dict)
+    """Percentiles of the processing time by name."""
+    wait: Mapping[str, float | None] = field(default_factory=dict)
+    """Percentiles of the time in the queue by name."""
+    below: tuple[int, ...] = (0,) * len(DURATION_BOUNDS_S)
+    """Rows with a processing time below each of `DURATION_BOUNDS_S`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Processing times in seconds, rounded to milliseconds; None where no row has one."""
+    """Times in seconds, rounded to milliseconds; None where no row has one."""
 
     count: int
     mean: float | None
@@ -47,15 +89,6 @@ class Timing:
     p95: float | None
     p99: float | None
     minimum: float | None
-    maximum: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """Times between creation and start in seconds, rounded to milliseconds."""
-
-    count: int
-    mean: float | None
     maximum: float | None
 
 
@@ -82,7 +115,11 @@ class DayFigures:
     by_retries: dict[str, int]
     """Number of retries -> rows, in rising order; `unknown` where the application says nothing."""
     timing: Timing
-    waiting: Waiting
+    """Processing times."""
+    waiting: Timing
+    """Times between creation and start."""
+    histogram: tuple[int, ...]
+    """Rows with a processing time below each of `DURATION_BOUNDS_S` and not below the one before; then the others."""
     no_finish_time: int
     """Completed or failed rows that don't say when."""
     negative_durations: int
@@ -101,19 +138,19 @@ class DayFigures:
 
 def day_figures(
     cells: Sequence[Cell],
-    quantiles: dict[str, float | None],
+    spread: Spread,
     details: DayDetails,
-    start: datetime,
-    zone: ZoneInfo,
+    slots: Slots,
 ) -> DayFigures:
-    """Fold the cells of the day that begins at `start`; `quantiles` are microseconds by name."""
+    """Fold the cells of a day."""
     return DayFigures(
         total=sum(cell.rows for cell in cells),
         by_state=count_by_state(cells),
-        by_hour=count_by_hour(cells, start, zone),
+        by_hour=count_by_hour(cells, slots),
         by_retries=count_by_retries(cells),
-        timing=timing_of(cells, quantiles),
-        waiting=waiting_of(cells),
+        timing=timing_of(cells, spread),
+        waiting=waiting_of(cells, spread),
+        histogram=_histogram(spread.below, sum(cell.timed for cell in cells)),
         no_finish_time=sum(cell.no_finish_time for cell in cells),
         negative_durations=sum(cell.negative_durations for cell in cells),
         absurd_times=sum(cell.absurd_times for cell in cells),
@@ -129,16 +166,12 @@ def count_by_state(cells: Iterable[Cell]) -> dict[str, int]:
     return counts
 
 
-def count_by_hour(cells: Iterable[Cell], start: datetime, zone: ZoneInfo) -> tuple[int, ...]:
-    """Return the rows of each local hour 0-23.
-
-    Quarters of an hour are folded here and not in SQL: every zone's offset is a multiple of them, and the offset
-    may change within the day.
-    """
+def count_by_hour(cells: Iterable[Cell], slots: Slots) -> tuple[int, ...]:
+    """Return the rows of each local hour 0-23."""
     hours = [0] * HOURS_OF_A_DAY
     for cell in cells:
-        if cell.quarter is not None:
-            hours[(start + cell.quarter * QUARTER_HOUR).astimezone(zone).hour] += cell.rows
+        if cell.slot is not None:
+            hours[slots.hour_of(cell.slot)] += cell.rows
     return tuple(hours)
 
 
@@ -151,30 +184,33 @@ def count_by_retries(cells: Iterable[Cell]) -> dict[str, int]:
     return known | ({UNKNOWN: counts[None]} if None in counts else {})
 
 
-def timing_of(cells: Iterable[Cell], quantiles: dict[str, float | None]) -> Timing:
-    """Return the processing times; `quantiles` are microseconds by name."""
-    timed = [cell for cell in cells if cell.timed]
-    count = sum(cell.timed for cell in timed)
+def timing_of(cells: Iterable[Cell], spread: Spread) -> Timing:
+    """Return the processing times."""
+    timed = [(cell.timed, cell.us_sum, cell.us_min, cell.us_max) for cell in cells]
+    return _timing(timed, spread.us)
+
+
+def waiting_of(cells: Iterable[Cell], spread: Spread) -> Timing:
+    """Return the times in the queue."""
+    waited = [(cell.waited, cell.wait_sum, cell.wait_min, cell.wait_max) for cell in cells]
+    return _timing(waited, spread.wait)
+
+
+def _timing(parts: list[tuple[int, int, int | None, int | None]], quantiles: Mapping[str, float | None]) -> Timing:
+    count = sum(part[0] for part in parts)
     return Timing(
         count=count,
-        mean=mean_seconds(sum(cell.us_sum for cell in timed), count),
+        mean=mean_seconds(sum(part[1] for part in parts), count),
         median=seconds(quantiles.get("median")),
         p95=seconds(quantiles.get("p95")),
         p99=seconds(quantiles.get("p99")),
-        minimum=seconds(min((cell.us_min for cell in timed if cell.us_min is not None), default=None)),
-        maximum=seconds(max((cell.us_max for cell in timed if cell.us_max is not None), default=None)),
+        minimum=seconds(min((part[2] for part in parts if part[2] is not None), default=None)),
+        maximum=seconds(max((part[3] for part in parts if part[3] is not None), default=None)),
     )
 
 
-def waiting_of(cells: Iterable[Cell]) -> Waiting:
-    """Return the times in the queue."""
-    waited = [cell for cell in cells if cell.waited]
-    count = sum(cell.waited for cell in waited)
-    return Waiting(
-        count=count,
-        mean=mean_seconds(sum(cell.wait_sum for cell in waited), count),
-        maximum=seconds(max((cell.wait_max for cell in waited if cell.wait_max is not None), default=None)),
-    )
+def _histogram(below: tuple[int, ...], timed: int) -> tuple[int, ...]:
+    return tuple(more - less for less, more in pairwise((0, *below, timed)))
 
 
 def mean_seconds(microseconds: int, count: int) -> float | None:

@@ -28,16 +28,19 @@ def load_report(folder: Path, day: date) -> dict[str, Any]:
     Raises BadArgument where there is none, and GengfuError where the file can't be read or is no report.
     """
     path = folder / report_name(day)
+    if not path.exists():
+        raise BadArgument(f"there is no report of {day} in {folder}; `gengfu report list` names those there are")
+    return read_report(path)
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Return a stored report. Raises GengfuError where the file can't be read or is no report."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadArgument(
-            f"there is no report of {day} in {folder}; `gengfu report list` names those there are"
-        ) from error
     except (OSError, ValueError) as error:
-        raise GengfuError(f"{path} can't be read: {error}; compute the day again") from error
+        raise GengfuError(f"{path} can't be read: {error}; compute it again") from error
     if not isinstance(document, dict) or not isinstance(document.get("task_statistics"), dict):
-        raise GengfuError(f"{path} is no daily report; compute the day again")
+        raise GengfuError(f"{path} is no report; compute it again")
     return document
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.core.clock import Clock
+from app.core.clock import Clock, local_day_window
 from app.core.database import Database
 from app.core.own_tables import daily_rollup
 from app.reporting.figures import DayFigures
@@ -47,6 +47,28 @@ class Rollups:
         with self.database.read() as connection:
             rows = connection.execute(select(daily_rollup.c.day, daily_rollup.c.figures).where(days, version))
             return {row.day: row.figures for row in rows}
+
+    def revisions(self, first: date, last: date) -> dict[date, int]:
+        """Return the revisions of the stored days from `first` to `last`, both included."""
+        days = and_(daily_rollup.c.day.between(first, last), daily_rollup.c.zone == self.zone.key)
+        version = daily_rollup.c.schema_version == SCHEMA_VERSION
+        with self.database.read() as connection:
+            rows = connection.execute(select(daily_rollup.c.day, daily_rollup.c.revision).where(days, version))
+            return {row.day: row.revision for row in rows}
+
+    def of_other_zones(self, day: date) -> list[tuple[str, date, int]]:
+        """Return zone, day and number of tasks of other zones' stored days that share hours with `day`."""
+        near = daily_rollup.c.day.between(day - timedelta(days=2), day + timedelta(days=2))
+        wanted = select(daily_rollup.c.zone, daily_rollup.c.day, daily_rollup.c.figures)
+        with self.database.read() as connection:
+            rows = connection.execute(wanted.where(near, daily_rollup.c.zone != self.zone.key)).all()
+        start, end = local_day_window(day, self.zone)
+        windows = ((row, local_day_window(row.day, ZoneInfo(row.zone))) for row in rows)
+        return [
+            (row.zone, row.day, int(row.figures["total_tasks"]))
+            for row, window in windows
+            if window[0] < end and start < window[1]
+        ]
 
     def store(self, day: date, figures: dict[str, Any]) -> Stored:
         """Keep a day's figures, unless rows were deleted since they were stored: then the stored ones are the truth."""
@@ -89,6 +111,8 @@ def rollup_of(figures: DayFigures) -> dict[str, Any]:
         "failure_rate": percent(figures.failures, figures.total),
         "average_processing_time": figures.timing.mean,
         "processing_time": asdict(figures.timing),
+        "queue_wait": asdict(figures.waiting),
+        "duration_histogram": list(figures.histogram),
         "hourly_distribution": list(figures.by_hour),
         "error_categories": dict(figures.details.categories),
         "retries_by_count": dict(figures.by_retries),

@@ -3,6 +3,7 @@
 from pydantic import Field, field_validator
 
 from app.core.settings_file import Section
+from app.reporting.patterns import compile_pattern
 
 
 class ErrorCategory(Section):
@@ -10,7 +11,9 @@ class ErrorCategory(Section):
 
     name: str = Field(min_length=1, max_length=100)
     contains: tuple[str, ...] = ()
-    """Any of these in the message, whatever their case; none at all marks the rule for what fits nowhere else."""
+    """Any of these in the message, whatever their case."""
+    matches: tuple[str, ...] = ()
+    """Any of these regular expressions (RE2: linear time, no look-around) found in the message, whatever their case."""
 
     @field_validator("contains")
     @classmethod
@@ -18,6 +21,18 @@ class ErrorCategory(Section):
         if any(not word.strip() for word in value):
             raise ValueError("a blank word is contained in every message; remove it from `contains`")
         return value
+
+    @field_validator("matches")
+    @classmethod
+    def _linear_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            compile_pattern(pattern)
+        return value
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether the rule says nothing about messages: it takes what fits nowhere else."""
+        return not self.contains and not self.matches
 
 
 DEFAULT_CATEGORIES = (
@@ -54,8 +69,12 @@ class ReportingSettings(Section):
         names = [category.name for category in value]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"category {twice[0]!r} is named twice")
-        if not value or value[-1].contains:
-            raise ValueError("the last category must have no `contains`: it takes what fits nowhere else")
-        if early := [category.name for category in value[:-1] if not category.contains]:
-            raise ValueError(f"category {early[0]!r} has no `contains` and is not the last; no message gets past it")
+        if not value or not value[-1].is_fallback:
+            raise ValueError(
+                "the last category must have neither `contains` nor `matches`: it takes what fits nowhere else"
+            )
+        if early := [category.name for category in value[:-1] if category.is_fallback]:
+            raise ValueError(
+                f"category {early[0]!r} has no `contains` or `matches` and is not the last; no message gets past it"
+            )
         return value

@@ -1,6 +1,6 @@
 """What the two databases spell differently; the figures must agree to the digit."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, cast
 
 from sqlalchemy import CTE, ColumnElement, Connection, Select
@@ -19,20 +19,28 @@ class SqlDialect(Protocol):
         """Let all statements of the transaction see the same rows."""
         ...
 
-    def elapsed(self, earlier: ColumnElement[Any], later: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return the seconds between two instants, exact to the microsecond; NULL where either is none."""
+    def instant(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return an instant in the form that the two functions below take; NULL where the text is no time."""
         ...
 
-    def quarter_hour(self, instant: ColumnElement[Any], start: datetime) -> ColumnElement[Any]:
-        """Return how many whole quarters of an hour `instant` stands after `start`."""
+    def elapsed_us(self, earlier: ColumnElement[Any], later: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the whole microseconds between two instants; NULL where either is none."""
+        ...
+
+    def slot(self, instant: ColumnElement[Any], start: datetime, length: timedelta) -> ColumnElement[Any]:
+        """Return how many whole `length`s `instant` stands after `start`."""
         ...
 
     def microseconds(self, seconds: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return non-negative `seconds` as whole microseconds: sums of integers don't depend on the order of rows."""
         ...
 
-    def quantiles(self, values: CTE, fractions: dict[str, float]) -> Select[Any]:
-        """Return one row with the named percentiles of `values.c.us`, interpolated linearly (percentile_cont)."""
+    def quantiles(self, rows: CTE, column: str, fractions: dict[str, float]) -> Select[Any]:
+        """Return one row with the named percentiles of a column, interpolated linearly (percentile_cont)."""
+        ...
+
+    def json_rows(self, ordered: Select[Any]) -> ColumnElement[Any]:
+        """Return the rows of `ordered`, in its order, as JSON text: a list of lists."""
         ...
 
     def readable(self, text: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -1,6 +1,10 @@
-"""SQLite's words for the day's statement; see `sql_dialect.SqlDialect`."""
+"""SQLite's words for the day's statement; see `sql_dialect.SqlDialect`.
 
-from datetime import datetime
+Instants are UTC text there. Each is read once into whole microseconds: `julianday` takes half the time of
+`strftime('%s')`, and the digits of the fraction are an integer as they stand.
+"""
+
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -12,46 +16,80 @@ from sqlalchemy import (
     LargeBinary,
     Select,
     String,
+    Subquery,
     case,
     cast,
     func,
     literal,
+    literal_column,
     select,
+    true,
     type_coerce,
 )
 
-_SECONDS = 19
-"""Characters of `YYYY-MM-DD HH:MM:SS`; the fraction follows."""
+_SECONDS = len("YYYY-MM-DD HH:MM:SS")
+_MICROSECONDS = _SECONDS + len(".ffffff")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_JULIAN_EPOCH_S = 210_866_760_000
+"""Seconds from the beginning of the Julian days to 1970."""
 
 
 def one_snapshot(_connection: Connection) -> None:
     """Nothing to do: a read transaction in WAL mode sees one snapshot by itself."""
 
 
-def elapsed(earlier: ColumnElement[Any], later: ColumnElement[Any]) -> ColumnElement[Any]:
-    return (_whole_seconds(later) - _whole_seconds(earlier)) + (_fraction(later) - _fraction(earlier))
+def instant(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    written = type_coerce(column, String)
+    # The fraction is cut off first: julianday knows milliseconds only, and rounds them differently by version.
+    days = func.julianday(func.substr(written, 1, _SECONDS), type_=Float)
+    seconds = cast(days * _number(86_400.0) + _number(0.5), Integer) - _number(_JULIAN_EPOCH_S)
+    return seconds * _number(1_000_000) + _fraction_us(written)
 
 
-def quarter_hour(instant: ColumnElement[Any], start: datetime) -> ColumnElement[Any]:
-    return (_whole_seconds(instant) - literal(int(start.timestamp()), Integer)) // 900
+def elapsed_us(earlier: ColumnElement[Any], later: ColumnElement[Any]) -> ColumnElement[Any]:
+    return later - earlier
+
+
+def slot(instant: ColumnElement[Any], start: datetime, length: timedelta) -> ColumnElement[Any]:
+    return (instant - _number((start - _EPOCH) // _MICROSECOND)) // _number(length // _MICROSECOND)
 
 
 def microseconds(seconds: ColumnElement[Any]) -> ColumnElement[Any]:
-    return cast(seconds * 1_000_000.0 + 0.5, Integer)  # CAST cuts towards zero
+    return cast(seconds * _number(1_000_000.0) + _number(0.5), Integer)  # CAST cuts towards zero
 
 
-def quantiles(values: CTE, fractions: dict[str, float]) -> Select[Any]:
+def quantiles(rows: CTE, column: str, fractions: dict[str, float]) -> Select[Any]:
     """Number the sorted values and interpolate between two neighbours, digit for digit as PostgreSQL does."""
+    # Every mention of a CTE is planned anew: each stands here once, or preparing takes longer than running.
+    last = select((func.count(rows.c[column]) - 1).label("last")).subquery(f"{column}_last")
+    exact = {name: _number(part) * last.c.last for name, part in fractions.items()}
+    positions = (
+        select(
+            *(place.label(name) for name, place in exact.items()),
+            *(cast(place, Integer).label(f"{name}_low") for name, place in exact.items()),
+        )
+        .cte(f"{column}_positions")
+        .prefix_with("MATERIALIZED")
+    )
     ranked = (
         select(
-            values.c.us,
-            (func.row_number().over(order_by=values.c.us) - 1).label("rank"),
-            (func.count().over() - 1).label("last"),
+            rows.c[column].label("value"), (func.row_number().over(order_by=rows.c[column]) - _number(1)).label("rank")
         )
-        .where(values.c.us.is_not(None))
-        .cte("ranked")
+        .where(rows.c[column].is_not(None))
+        .subquery(f"{column}_ranked")
     )
-    return select(*(_interpolated(ranked, fraction).label(name) for name, fraction in fractions.items()))
+    wanted = [positions.c[f"{name}_low"] + _number(step) for name in fractions for step in (0, 1)]
+    return (
+        select(*(_interpolated(ranked, positions, name).label(name) for name in fractions))
+        .select_from(positions.join(ranked, true()))
+        .where(ranked.c.rank.in_(wanted))
+    )
+
+
+def json_rows(ordered: Select[Any]) -> ColumnElement[Any]:
+    rows = ordered.subquery()
+    return select(func.json_group_array(func.json_array(*rows.c), type_=String)).scalar_subquery()
 
 
 def readable(text: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -59,20 +97,24 @@ def readable(text: ColumnElement[Any]) -> ColumnElement[Any]:
     return cast(text, LargeBinary)
 
 
-def _whole_seconds(instant: ColumnElement[Any]) -> ColumnElement[int]:
-    # strftime itself rounds a fraction up into the next second.
-    seconds = func.substr(type_coerce(instant, String), 1, _SECONDS)
-    return cast(func.strftime("%s", seconds), Integer)
+def _number(value: float) -> ColumnElement[Any]:
+    # A parameter would be looked up for each row.
+    return literal_column(repr(value), Float if isinstance(value, float) else Integer)
 
 
-def _fraction(instant: ColumnElement[Any]) -> ColumnElement[float]:
-    digits = func.substr(type_coerce(instant, String), _SECONDS + 1, len(".ffffff"), type_=String)
-    return cast(literal("0", String) + digits, Float)
+def _fraction_us(written: ColumnElement[Any]) -> ColumnElement[Any]:
+    digits = cast(func.substr(written, _SECONDS + 2), Integer)
+    odd = literal("0", String) + func.substr(written, _SECONDS + 1, _MICROSECONDS - _SECONDS, type_=String)
+    lengths = {_MICROSECONDS: digits, _SECONDS: _number(0)}
+    return case(
+        *((func.length(written) == _number(length), value) for length, value in lengths.items()),
+        else_=microseconds(cast(odd, Float)),
+    )
 
 
-def _interpolated(ranked: CTE, fraction: float) -> ColumnElement[Any]:
-    position = literal(fraction, Float) * ranked.c.last
-    low = cast(position, Integer)
-    below = func.max(case((ranked.c.rank == low, ranked.c.us)), type_=Float)
-    above = func.coalesce(func.max(case((ranked.c.rank == low + 1, ranked.c.us)), type_=Float), below, type_=Float)
-    return below + func.max(position - low, type_=Float) * (above - below)
+def _interpolated(ranked: Subquery, positions: CTE, name: str) -> ColumnElement[Any]:
+    low = positions.c[f"{name}_low"]
+    below = func.max(case((ranked.c.rank == low, ranked.c.value)), type_=Float)
+    above = func.max(case((ranked.c.rank == low + _number(1), ranked.c.value)), type_=Float)
+    share = func.max(positions.c[name] - low, type_=Float)
+    return below + share * (func.coalesce(above, below, type_=Float) - below)

@@ -1,4 +1,4 @@
-"""A day against the seven days before it."""
+"""A day against the days before it."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,20 +8,14 @@ from typing import Any
 
 from app.core.clock import local_day_window
 from app.reporting.day_reader import DayReader
+from app.reporting.judging import Judged, band_of, days_before, judge_day, verdict_of
 from app.reporting.rollups import Rollups, rollup_of
+from app.reporting.trend_model import HISTORY_DAYS
 
 DAYS = 7
 STABLE_PERCENT = 5.0
 """Changes of up to this many percent are called stable."""
-_SERIES = ("total_tasks", "failure_rate", "average_processing_time")
-
-_FEWEST_DAYS = 5
-# 1.4826 MAD estimates the standard deviation of normal data; three of them is the usual robust outlier rule
-# (Leys et al. 2013). Half the median and ten units keep quiet series from crying wolf over small changes.
-_MAD_FACTOR = 3 * 1.4826
-_SHARE_OF_MEDIAN = 0.5
-_UNITS = 10.0
-METHOD = "anomaly if |value - median| > max(3 * 1.4826 * MAD, 0.5 * median, 10)"
+_AVERAGED = ("total_tasks", "failure_rate", "average_processing_time")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +46,17 @@ class PastDay:
 
 
 def past_days(reader: DayReader, rollups: Rollups, day: date) -> list[PastDay]:
-    """Return the seven days before `day`, oldest first, from their roll-ups.
+    """Return the days before `day` that its trend may look at, oldest first, from their roll-ups.
 
-    A finished day without a roll-up is computed from its rows and stored. Days before the oldest row are left
-    out: nothing is known of them, which is not the same as nothing having happened.
+    A finished day of the last seven without a roll-up is computed from its rows and stored. Days before the oldest row
+    are left out: nothing is known of them, which is not the same as nothing having happened.
     """
+    known = rollups.load(*days_before(day))
     wanted = [day - timedelta(days=back) for back in range(DAYS, 0, -1)]
-    known = rollups.load(wanted[0], wanted[-1])
     for missing in _computable(reader, rollups, [past for past in wanted if past not in known]):
         known[missing] = rollup_of(reader.read(missing))
         rollups.store(missing, known[missing])
-    return [PastDay(day=past, figures=known[past]) for past in wanted if past in known]
+    return [PastDay(day=past, figures=known[past]) for past in sorted(known)]
 
 
 def _computable(reader: DayReader, rollups: Rollups, missing: list[date]) -> list[date]:
@@ -76,20 +70,33 @@ def _computable(reader: DayReader, rollups: Rollups, missing: list[date]) -> lis
 
 def trend_analysis(today: PastDay, past: Sequence[PastDay]) -> dict[str, Any]:
     """Return the report's `trend_analysis`; what can't be compared is None."""
-    change = _change_percent(today.figures["total_tasks"], _values(past, "total_tasks"))
-    verdicts = [_verdict(series, today.value(series), _values(past, series)) for series in _SERIES]
     week_ago = today.day - timedelta(days=DAYS)
+    week = [one for one in past if week_ago <= one.day < today.day]
+    change = _change_percent(today.figures["total_tasks"], _values(week, "total_tasks"))
+    judged = judge_day({one.day: one.figures for one in (*past, today)}, today.day)
+    verdicts = [verdict_of(one, today.figures, today.day) for one in judged.values()]
     return {
-        "past_7_days": [day.summary() for day in past],
-        "days_compared": len(past),
+        "past_7_days": [day.summary() for day in week],
+        "days_compared": len(week),
         "trend_percent": change,
-        "trend_direction": _direction(today.figures["total_tasks"], change, len(past)),
-        "same_weekday_last_week": next((day.summary() for day in past if day.day == week_ago), None),
-        "seven_day_mean": {series: _rounded(statistics.mean, _values(past, series)) for series in _SERIES},
-        "seven_day_median": {series: _rounded(statistics.median, _values(past, series)) for series in _SERIES},
+        "trend_direction": _direction(today.figures["total_tasks"], change, len(week)),
+        "same_weekday_last_week": next((day.summary() for day in week if day.day == week_ago), None),
+        "seven_day_mean": {series: _rounded(statistics.mean, _values(week, series)) for series in _AVERAGED},
+        "seven_day_median": {series: _rounded(statistics.median, _values(week, series)) for series in _AVERAGED},
         "verdicts": verdicts,
-        "anomalies": [verdict for verdict in verdicts if verdict["verdict"] == "anomaly"],
+        "anomalies": [verdict for verdict in verdicts if verdict["verdict"] in {"anomaly", "level shift"}],
+        "history": [_with_band(one, judged["total_tasks"]) for one in (*past, today) if one.day >= _oldest(today.day)],
     }
+
+
+def _oldest(day: date) -> date:
+    return day - timedelta(days=HISTORY_DAYS)
+
+
+def _with_band(day: PastDay, judged: Judged) -> dict[str, Any]:
+    found = judged.by_day.get(day.day)
+    verdict = None if found is None else found.verdict
+    return day.summary() | band_of(judged.series, found) | {"verdict": verdict}
 
 
 def _values(past: Sequence[PastDay], series: str) -> list[float]:
@@ -113,19 +120,3 @@ def _direction(total: int, change: float | None, days: int) -> str | None:
     if abs(change) <= STABLE_PERCENT:
         return "stable"
     return "up" if change > 0 else "down"
-
-
-def _verdict(series: str, value: float | None, past: list[float]) -> dict[str, Any]:
-    known = {"series": series, "value": value, "days": len(past), "method": METHOD}
-    if value is None or len(past) < _FEWEST_DAYS:
-        return known | {"verdict": "insufficient data", "median": None, "mad": None, "lower": None, "upper": None}
-    median = statistics.median(past)
-    mad = statistics.median(abs(one - median) for one in past)
-    band = max(_MAD_FACTOR * mad, _SHARE_OF_MEDIAN * median, _UNITS)
-    return known | {
-        "verdict": "anomaly" if abs(value - median) > band else "normal",
-        "median": round(median, 3),
-        "mad": round(mad, 3),
-        "lower": round(max(0.0, median - band), 3),
-        "upper": round(median + band, 3),
-    }

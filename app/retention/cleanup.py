@@ -1,26 +1,37 @@
-"""One clean-up from lock to result: rows first, then the files they left behind, then temporary files and logs."""
+"""One clean-up from lock to result: rows first, then the files they left behind, then what goes by age alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Literal
 
 import structlog
 
-from app.core.errors import DatabaseBusy, DatabaseUnavailable, SchemaMismatch
-from app.core.safe_files import ReadOnlyRoot, Root, open_root, view_root
-from app.retention.directories import DirectoryEngine, directory_rules
-from app.retention.expiry import expiries, frozen_now
+from app.core.errors import BadArgument, DatabaseBusy, DatabaseRefused, DatabaseUnavailable, SchemaMismatch
+from app.core.safe_files import Root, open_root, view_root
+from app.core.settings_file import nearest
+from app.retention.archive import purge_due_rows
+from app.retention.directories import DirectoryEngine, DirectoryPreview
+from app.retention.emergency import files_first
+from app.retention.expiry import frozen_now, passes
+from app.retention.folder_guards import FolderGuards
+from app.retention.folder_rules import DirectoryRule, directory_rules, only_these
+from app.retention.lag import note_lags
 from app.retention.lock import Flight, single_flight
 from app.retention.outbox import FileEngine, pending_files, stuck_files
+from app.retention.presence import present_references
 from app.retention.preview import Preview
 from app.retention.references import TooManyOddPaths
-from app.retention.remaining import reusable_bytes, rows_kept
+from app.retention.remaining import unknown_statuses
 from app.retention.report import CleanupResult, Facts, result_of
 from app.retention.roots import OpenRoots, open_roots
-from app.retention.rows import RowEngine
-from app.retention.stored_paths import file_columns
+from app.retention.row_rules import RowRules
+from app.retention.rows import RuleFacts
+from app.retention.rules import RuleBook, rule_book
+from app.retention.space import space
 from app.retention.tally import Tally
+from app.retention.trash import purge_due
 from app.retention.workplace import Workplace
+from app.retention.writable import require_writable
 
 __all__ = ["CleanupResult", "cleanup_expired"]
 
@@ -30,20 +41,29 @@ _SHARE_OF_ROWS = 0.75
 
 
 def cleanup_expired(
-    place: Workplace, *, run_id: str, dry_run: bool = False, only: Literal["temp", "logs"] | None = None
+    place: Workplace,
+    *,
+    run_id: str,
+    dry_run: bool = False,
+    only: Literal["temp", "logs"] | None = None,
+    rules: Collection[str] | None = None,
+    budget: timedelta | None = None,
 ) -> CleanupResult:
     """Delete what has expired, or with `dry_run` only tell what would go; the result holds counts, bytes and reasons.
 
     With `only` just temporary files or just logs are looked at; the application's tables need not be there then.
-    Raises Locked while another clean-up runs, and DatabaseUnavailable, DatabaseBusy or SchemaMismatch when nothing
-    could be begun. What goes wrong later is told in the result.
+    With `rules` just those rules, of rows or of folders, by name. `budget` takes the place of `max_seconds`.
+    Raises Locked while another clean-up runs, BadArgument for an unknown rule, DatabaseRefused on a replica, and
+    DatabaseUnavailable, DatabaseBusy or SchemaMismatch when nothing could be begun. What goes wrong later is told in
+    the result.
     """
     facts = Facts(run_id=run_id, dry_run=dry_run)
+    cleanup = _Cleanup(place, facts, only, rules, budget)
     if dry_run:
-        _Cleanup(place, facts, only).preview()
+        cleanup.preview()
     else:
         with single_flight(place, run_id) as flight:
-            _Cleanup(place, facts, only).run(flight)
+            cleanup.run(flight)
     result = result_of(facts)
     if any(facts.counts.values()) or facts.problems.count or facts.held:
         _log.info("cleanup_finished", **_told(result))
@@ -53,30 +73,47 @@ def cleanup_expired(
 class _Cleanup:
     """The phases, each ending in a state, none keeping the next from its work."""
 
-    def __init__(self, place: Workplace, facts: Facts, only: Literal["temp", "logs"] | None) -> None:
+    def __init__(
+        self,
+        place: Workplace,
+        facts: Facts,
+        only: Literal["temp", "logs"] | None,
+        names: Collection[str] | None,
+        budget: timedelta | None,
+    ) -> None:
         self._place = place
         self._with_rows = only is None
         self._facts = facts
         self._started = place.clock.monotonic()
-        self._columns = file_columns(place.source, place.settings, place.folders)
-        rules = directory_rules(place.settings, place.active_logs, place.clock.now())
-        self._directory_rules = [rule for rule in rules if only in {None, rule.kind}]
+        self._seconds = place.settings.max_seconds if budget is None else budget.total_seconds()
+        self._book = rule_book(place.source, place.settings, place.folders)
+        folder_rules = directory_rules(place.settings, place.active_logs, place.clock.now())
+        _require_known(names, self._book, folder_rules)
+        self._directory_rules = only_these(
+            folder_rules, lambda rule: only in {None, rule.kind} and (names is None or rule.name in names)
+        )
         with place.database.read() as connection:
-            self._now = frozen_now(connection)
-        self._rules = expiries(place.settings, place.source.statuses, self._now)
-        facts.cutoffs = self._cutoffs(self._now, place.clock.now())
+            if not facts.dry_run:
+                require_writable(connection)
+            now = frozen_now(connection)
+        chosen = [rule for rule in self._book.rules if names is None or rule.name in names] if self._with_rows else []
+        self._rules = RowRules(place, chosen, now, facts.run_id, facts.problems)
+        facts.rules = self._rules.facts
+        facts.cutoffs = self._cutoffs(now, place.clock.now())
 
     def run(self, flight: Flight) -> None:
         """Do all the work and fill in the facts."""
         tally = Tally(self._place, self._facts.run_id)
+        tally.keep_cursors({e.cursor_name for r in self._book.rules for e in passes(r, self._place.clock.now())})
         with open_roots(open_root, self._place.database, self._place.folders, self._root_names()) as roots:
             if self._with_rows:
-                self._rows(roots, tally, flight)
-                self._phase(lambda: self._files(roots, tally, flight))
-            self._phase(lambda: self._directories(roots, tally, flight))
+                self._phase(lambda: self._purge(tally, flight))
+            for phase in self._phases(roots, tally, flight):
+                self._phase(phase)
             self._told_held(roots.held)
         self._facts.counts, self._facts.carried = tally.counts, tally.carried
         self._facts.interrupted_runs = tally.interrupted_runs
+        self._phase(lambda: self._written_down(tally))
         self._conclude()
         self._place.checkpoint("all done")
         self._hand_over(tally)
@@ -84,49 +121,97 @@ class _Cleanup:
     def preview(self) -> None:
         """Fill in the facts of a run that is not made."""
         with open_roots(view_root, self._place.database, self._place.folders, self._root_names()) as roots:
-            look = Preview(self._place, self._columns, roots, self._facts.problems)
-            if self._with_rows and not self._held_files(roots):
-                look.rows(self._rules)
-            look.directories(self._directory_rules)
-            self._told_held(roots.held)
-        self._facts.counts = look.counts
+            columns, unknown = present_references(self._place.database, self._book)
+            look = Preview(self._place, columns, roots, self._facts.problems)
+            look.rows(self._rules.preview(roots.held))
+            self._facts.states += [rule.state for rule in self._rules.facts]
+            directories = DirectoryPreview(self._place, roots, self._facts.problems)
+            guards = self._folder_guards()
+            directories.run(guards.let_pass(self._directory_rules, roots, write=False))
+            self._told_held(roots.held | unknown)
+        self._facts.counts = look.counts + directories.counts
+        self._facts.folders = [figures.told() for figures in (*guards.held, *directories.figures)]
+        self._facts.states += ["held"] if guards.held else []
         self._conclude()
 
-    def _rows(self, roots: OpenRoots[Root], tally: Tally, flight: Flight) -> None:
-        """Without a root the files of its rows could not be written down and would be nobody's: no row goes."""
-        if self._held_files(roots):
-            return
-        engine = RowEngine(self._place, self._columns, roots, tally, flight)
-        until = self._started + _SHARE_OF_ROWS * self._place.settings.max_seconds
-        self._facts.states.append(engine.run(self._rules, until, self._facts.problems))
+    def _phases(self, roots: OpenRoots[Root], tally: Tally, flight: Flight) -> list[Callable[[], str]]:
+        """Return what is to be done, in its order."""
+        rows = [
+            lambda: self._rows(roots, tally, flight),
+            lambda: self._files(roots, tally, flight),
+        ]
+        directories = [lambda: self._directories(roots, tally, flight)]
+        if not self._with_rows:
+            return directories
+        if not files_first(self._place):
+            return [*rows, *directories]
+        self._facts.order = "files_first"
+        return [*directories, rows[1], *rows]
+
+    def _purge(self, tally: Tally, flight: Flight) -> str:
+        with tally.transaction() as (connection, added):
+            flight.check(connection)
+            if purged := purge_due_rows(connection, self._place.clock.now()):
+                added["purged_rows"] = purged
+        return "done"
+
+    def _rows(self, roots: OpenRoots[Root], tally: Tally, flight: Flight) -> str:
+        self._rules.run(roots, tally, flight, self._started + _SHARE_OF_ROWS * self._seconds)
+        self._facts.states += [rule.state for rule in self._rules.facts]
+        return "done"
 
     def _files(self, roots: OpenRoots[Root], tally: Tally, flight: Flight) -> str:
-        engine = FileEngine(self._place, self._columns, roots, tally, flight, self._facts.problems)
-        return "done" if engine.run(self._until()) else "budget"
+        if self._is_halted():
+            return "partial"
+        columns, unknown = present_references(self._place.database, self._book)
+        # Rows of these roots may go, their files wait in the outbox.
+        usable = {name: root for name, root in roots.ready.items() if name not in unknown}
+        sure = OpenRoots(ready=usable, held=roots.held)
+        problems, until = self._facts.problems, self._until()
+        is_done = purge_due(self._place, columns, sure, tally, flight, problems, until)
+        is_done &= FileEngine(self._place, columns, sure, tally, flight, problems).run(until)
+        roots.held.update({name: why for name, why in unknown.items() if name in roots.ready})
+        return "done" if is_done else "budget"
 
     def _directories(self, roots: OpenRoots[Root], tally: Tally, flight: Flight) -> str:
+        if self._is_halted():
+            return "partial"
         with self._place.database.read() as connection:  # what can't be counted is not removed
             flight.check(connection)
+        guards = self._folder_guards()
+        rules = guards.let_pass(self._directory_rules, roots, self._until(), write=True)
         engine = DirectoryEngine(self._place, roots, tally, self._facts.problems)
-        return "done" if engine.run(self._directory_rules, self._until()) else "budget"
+        try:
+            state = "done" if engine.run(rules, self._until()) else "budget"
+        finally:
+            self._facts.folders = [figures.told() for figures in (*guards.held, *engine.figures)]
+        guards.finish(engine.figures)
+        return "held" if guards.held else state
+
+    def _folder_guards(self) -> FolderGuards:
+        return FolderGuards(place=self._place, run_id=self._facts.run_id, problems=self._facts.problems)
+
+    def _is_halted(self) -> bool:
+        why = self._place.halted()
+        if why is not None and why not in self._facts.problems.lines():
+            self._facts.problems.add(why)
+        return why is not None
+
+    def _written_down(self, tally: Tally) -> str:
+        self._rules.finish(tally)
+        return "done"
 
     def _phase(self, work: Callable[[], str]) -> None:
         try:
             self._facts.states.append(work())
         except (DatabaseBusy, TooManyOddPaths) as error:
             self._failed("partial", error)
-        except (DatabaseUnavailable, SchemaMismatch) as error:
+        except (DatabaseUnavailable, DatabaseRefused, SchemaMismatch) as error:
             self._failed("failed", error)
 
     def _failed(self, state: str, error: Exception) -> None:
         self._facts.states.append(state)
         self._facts.problems.add(str(error))
-
-    def _held_files(self, roots: OpenRoots[ReadOnlyRoot] | OpenRoots[Root]) -> bool:
-        held = self._columns.roots & roots.held.keys()
-        if held:
-            self._facts.states.append("held")
-        return bool(held)
 
     def _told_held(self, held: dict[str, str]) -> None:
         self._facts.held = dict(held)
@@ -140,21 +225,28 @@ class _Cleanup:
         database, facts = self._place.database, self._facts
         try:
             if self._with_rows:
-                facts.rows_kept = rows_kept(
-                    database, self._place.source, self._rules, self._now, expired_as=self._why_expired_rows_stayed()
-                )
-            facts.reusable_bytes = reusable_bytes(database)
+                self._tell_what_stayed()
+            tables = [table for rule in self._rules.facts for table in rule.rule.tables]
+            facts.space = space(database, tables, self._rules.deleted)
             with database.read() as connection:
                 facts.stuck_files, facts.pending_files = stuck_files(connection), pending_files(connection)
-        except (DatabaseBusy, DatabaseUnavailable) as error:
+        except (DatabaseBusy, DatabaseUnavailable, DatabaseRefused) as error:
             self._failed("partial", error)
         facts.seconds = self._place.clock.monotonic() - self._started
 
-    def _why_expired_rows_stayed(self) -> str | None:
-        if self._facts.dry_run:
-            return None
-        reasons = {"done": "locked", "budget": "not_reached", "held": "root_held"}
-        return reasons.get(self._facts.states[0], "not_reached")
+    def _tell_what_stayed(self) -> None:
+        for rule, kept in self._rules.kept():
+            rule.kept.update(kept.rows)
+            rule.lag_hours = kept.lag_hours
+            if kept.expired and not self._facts.dry_run:
+                rule.kept[_why_expired_rows_stayed(rule)] += kept.expired
+        if not self._facts.dry_run:
+            growing = note_lags(self._place, {rule.rule.name: rule.lag_hours for rule in self._rules.facts})
+            for rule in self._rules.facts:
+                rule.lag_growing = growing[rule.rule.name]
+        working = [rule.rule for rule in self._rules.facts if rule.state != "refused"]
+        if unknown := unknown_statuses(self._place.database, self._place.source, working):
+            self._facts.unknown_statuses = unknown
 
     def _hand_over(self, tally: Tally) -> None:
         try:
@@ -165,20 +257,34 @@ class _Cleanup:
             self._failed("partial", error)
 
     def _root_names(self) -> set[str]:
-        of_rows = self._columns.roots if self._with_rows else frozenset()
+        # Of all rules, not only the chosen ones: their files may still wait in the outbox.
+        rules = self._book.rules if self._with_rows else ()
+        of_rows = {file.root for rule in rules for file in rule.all_files}
         return {*of_rows, *(rule.root for rule in self._directory_rules)}
 
     def _until(self) -> float:
-        return self._started + self._place.settings.max_seconds
+        return self._started + self._seconds
 
     def _cutoffs(self, database_now: datetime, host_now: datetime) -> dict[str, datetime]:
         settings = self._place.settings
         return {
-            "completed": database_now - timedelta(days=settings.completed_tasks_days),
-            "failed": database_now - timedelta(days=settings.failed_tasks_days),
+            **{rule.name: database_now - rule.keep for rule in self._book.rules},
             "temp_files": host_now - timedelta(hours=settings.temp_files_hours),
             "logs": host_now - timedelta(days=settings.log_files_days),
         }
+
+
+def _require_known(names: Collection[str] | None, book: RuleBook, folder_rules: Collection[DirectoryRule]) -> None:
+    known = [*(rule.name for rule in book.rules), *dict.fromkeys(rule.name for rule in folder_rules)]
+    for name in names or ():
+        if name not in known:
+            raise BadArgument(f"there is no rule {name!r}{nearest(name, known)}; there are {', '.join(known)}")
+
+
+def _why_expired_rows_stayed(rule: RuleFacts) -> str:
+    if rule.state == "held":
+        return "root_held" if rule.by_root else "guard_held"
+    return "locked" if rule.state == "done" else "not_reached"
 
 
 def _told(result: CleanupResult) -> dict[str, object]:

@@ -1,90 +1,29 @@
-"""Temporary files and logs: removed by age below their roots, whatever the database says."""
+"""Temporary files, logs and what else goes by age or size, whatever the database says.
 
-import fnmatch
-import os
-import re
+Before files are removed it is written down which, in the transaction that counts those of the batch before: killed
+anywhere between, the next run finds them gone and knows it was us.
+"""
+
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import groupby
+from operator import attrgetter
 
 from app.core.errors import PathRefused, RootRefused
-from app.core.safe_files import Entry, ReadOnlyRoot, Reason, Root, open_files, show
+from app.core.safe_files import ReadOnlyRoot, Reason, Root, open_files, show
+from app.retention import stored_state
+from app.retention.folder_rules import DirectoryRule
 from app.retention.problems import Problems
 from app.retention.roots import OpenRoots
-from app.retention.settings import LOGS, RetentionSettings
+from app.retention.settings import LOGS
 from app.retention.stored_paths import is_final
+from app.retention.sweep import Candidate, Figures, Sweep
 from app.retention.tally import REFUSED, Tally
 from app.retention.workplace import Workplace
 
-_COUNTED_TOGETHER = 500
-_NS = 1_000_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class DirectoryRule:
-    """Files of one root that go at an age."""
-
-    kind: str  # temp | logs: the name under which they are counted
-    root: str
-    before_ns: int
-    """Nanoseconds since 1970; a file exactly this old stays."""
-    any_stamp: bool
-    """Compare the newest of all three time stamps instead of the content's alone."""
-    names: re.Pattern[str] | None
-    """None: every name."""
-    kept_names: re.Pattern[str] | None
-    kept_paths: frozenset[bytes]
-
-    def covers(self, entry: Entry) -> bool:
-        """Tell whether the file is old enough and of the right name."""
-        stamp = entry.newest_ns if self.any_stamp else entry.identity.mtime_ns
-        if stamp >= self.before_ns or entry.relative in self.kept_paths:
-            return False
-        name = os.fsdecode(entry.relative.rpartition(b"/")[2])
-        if self.kept_names is not None and self.kept_names.fullmatch(name):
-            return False
-        return self.names is None or self.names.fullmatch(name) is not None
-
-
-def directory_rules(settings: RetentionSettings, active_logs: frozenset[str], now: datetime) -> list[DirectoryRule]:
-    """Return the rules for all temp and log roots, our own log folder included."""
-    temp_before = _ns(now - timedelta(hours=settings.temp_files_hours))
-    logs_before = _ns(now - timedelta(days=settings.log_files_days))
-    temp = [
-        DirectoryRule(
-            kind="temp",
-            root=root,
-            before_ns=temp_before,
-            any_stamp=settings.temp_age == "newest",
-            names=None,
-            kept_names=None,
-            kept_paths=frozenset(),
-        )
-        for root in settings.temp_roots
-    ]
-    logs = [
-        DirectoryRule(
-            kind="logs",
-            root=root,
-            before_ns=logs_before,
-            any_stamp=False,
-            names=_names(settings.log_patterns),
-            kept_names=_names(settings.keep_logs),
-            kept_paths=frozenset(map(os.fsencode, active_logs)) if root == LOGS else frozenset(),
-        )
-        for root in (LOGS, *settings.log_roots)
-    ]
-    return temp + logs
-
-
-def old_files(
-    root: ReadOnlyRoot, rule: DirectoryRule, busy: frozenset[tuple[int, int]], refusals: list[PathRefused]
-) -> Iterator[Entry]:
-    """Yield the files that a rule covers and no process holds; what can't be read goes to `refusals`."""
-    for entry in root.walk(refusals.append):
-        if rule.covers(entry) and entry.key not in busy:
-            yield entry
+_CONDEMNED = "retention:condemned:"
+_ByRoot = attrgetter("root")
 
 
 class DirectoryEngine:
@@ -95,61 +34,225 @@ class DirectoryEngine:
         self._roots = roots
         self._tally = tally
         self._problems = problems
+        self._done: Counter[str] = Counter()
+        self._refusals: list[tuple[str, PathRefused]] = []
+        self.figures: list[Figures] = []
+        """Of every rule, for the report."""
 
     def run(self, rules: Sequence[DirectoryRule], until: float) -> bool:
-        """Remove old files below every root that is not held; False where the instant `until` came first."""
-        busy = open_files()
-        cleaned = [self._clean(rule, busy, until) for rule in rules if rule.root in self._roots.ready]
-        return all(cleaned)
+        """Remove old files below every root that is not held; False where the instant `until` came first.
 
-    def _clean(self, rule: DirectoryRule, busy: frozenset[tuple[int, int]], until: float) -> bool:
-        root = self._roots.ready[rule.root]
-        refusals: list[PathRefused] = []
-        done: Counter[str] = Counter()
-        in_time = True
+        Raises DatabaseUnavailable and DatabaseBusy: what can't be counted is not removed.
+        """
+        states = [self._clean(name, group, until) for name, group in _by_root(rules)]
+        return "budget" not in states
+
+    def _clean(self, name: str, rules: Sequence[DirectoryRule], until: float) -> str:
+        root = self._roots.ready.get(name)
+        if root is None:
+            self.figures += [Figures(rule=rule, state="held") for rule in rules if not rule.is_bystander]
+            return "held"
+        started = self._place.clock.monotonic()
+        sweep = sweep_of(self._place, root, rules, lambda refusal: self._refusals.append((name, refusal)), until)
+        self.figures += sweep.active
+        state = self._work_off(root, sweep)
+        for figures in sweep.figures:
+            figures.state, figures.seconds = state, self._place.clock.monotonic() - started
+        return state
+
+    def _work_off(self, root: Root, sweep: Sweep) -> str:
         try:
-            for entry in old_files(root, rule, busy, refusals):
-                self._remove(root, rule, entry, done, refusals)
-                if done[rule.kind] + len(refusals) >= _COUNTED_TOGETHER:
-                    self._count(done, refusals, rule)
-                if self._place.clock.monotonic() >= until:
-                    in_time = False
-                    break
+            self._count_what_a_killed_run_removed(root)
+            with closing(sweep.batches()) as batches:
+                for batch in batches:
+                    self._condemn(root, batch)
+                    self._remove(root, batch)
+                    if self._place.halted() is not None:
+                        return "partial"
+                    if sweep.is_over():
+                        return "budget"
         except RootRefused as error:
-            self._roots.hold(rule.root, str(error))
-        self._count(done, refusals, rule)
-        return in_time
+            self._roots.hold(root.name, str(error))
+            return "held"
+        finally:
+            self._count(root.name)
+        return "budget" if sweep.was_cut else "done"
 
-    def _remove(
-        self, root: Root, rule: DirectoryRule, entry: Entry, done: Counter[str], refusals: list[PathRefused]
-    ) -> None:
+    def _condemn(self, root: Root, batch: Sequence[Candidate]) -> None:
+        told = {"files": [_told(candidate) for candidate in batch]}
+        with self._tally.transaction() as (connection, added):
+            added.update(self._counted())
+            stored_state.put(connection, _CONDEMNED + root.name, told, self._place.clock.now())
+        self._forget()
+        self._place.checkpoint("old files condemned")
+
+    def _remove(self, root: Root, batch: Sequence[Candidate]) -> None:
+        files = ((candidate.entry.relative, candidate.entry.identity) for candidate in batch)
+        emptied: dict[bytes, Figures] = {}
         try:
-            freed = root.remove(entry.relative, entry.identity)
-        except PathRefused as refusal:
-            # Written to since we looked: it is in use after all.
-            if refusal.reason != Reason.CHANGED:
-                refusals.append(refusal)
+            for candidate, result in zip(batch, root.remove_each(files, deep=True), strict=True):
+                if isinstance(result, PathRefused):
+                    self._stays(root, candidate, result)
+                elif result is not None:
+                    if candidate.figures.rule.remove_empty:
+                        emptied[candidate.entry.relative.rpartition(b"/")[0]] = candidate.figures
+                    self._went(candidate, result)
+            self._place.checkpoint("old files removed")
+        finally:
+            # Also of a run that is interrupted: the next one finds nothing there any more to remove.
+            _remove_folders(root, emptied)
+
+    def _went(self, candidate: Candidate, freed: int) -> None:
+        kind = candidate.figures.rule.kind
+        candidate.went(freed)
+        self._done[kind] += 1
+        self._done["bytes"] += freed
+        self._place.checkpoint(f"{kind} removed: {show(candidate.entry.relative)}")
+
+    def _stays(self, root: Root, candidate: Candidate, refusal: PathRefused) -> None:
+        # Written to since we looked: it is in use after all.
+        changed = refusal.reason == Reason.CHANGED
+        candidate.stays("in_use" if changed else refusal.reason)
+        if not changed:
+            self._refusals.append((root.name, refusal))
+
+    def _count(self, root: str) -> None:
+        """Commit the counts of the last batch."""
+        with self._tally.transaction() as (connection, added):
+            added.update(self._counted())
+            stored_state.remove(connection, _CONDEMNED + root)
+        self._forget()
+
+    def _counted(self) -> Counter[str]:
+        return self._done + Counter(
+            REFUSED + refusal.reason for _, refusal in self._refusals if is_final(refusal.reason)
+        )
+
+    def _forget(self) -> None:
+        """Start new counts; what is no matter of the files themselves is told."""
+        for name, refusal in self._refusals:
+            if not is_final(refusal.reason):
+                self._problems.add(f"{name}: {refusal}")
+        self._done.clear()
+        self._refusals.clear()
+
+    def _count_what_a_killed_run_removed(self, root: Root) -> None:
+        with self._place.database.read() as connection:
+            left = stored_state.get(connection, _CONDEMNED + root.name)
+        if left is None:
             return
-        if freed is not None:
-            done.update({rule.kind: 1, "bytes": freed})
-            self._place.checkpoint(f"{rule.kind} removed: {show(entry.relative)}")
+        with self._tally.transaction() as (connection, added):
+            for kind, path, disk_bytes, remove_empty in left["files"]:
+                relative = path.encode("latin-1")
+                if not _is_gone(root, relative):
+                    continue
+                added.update({kind: 1, "bytes": disk_bytes})
+                if remove_empty:
+                    root.remove_empty_parents(relative)
+            stored_state.remove(connection, _CONDEMNED + root.name)
 
-    def _count(self, done: Counter[str], refusals: list[PathRefused], rule: DirectoryRule) -> None:
-        """Commit the counts and start new ones."""
-        for refusal in refusals:
-            if is_final(refusal.reason):
-                done[REFUSED + refusal.reason] += 1
+
+class DirectoryPreview:
+    """Counts what the engine would remove; works with roots that can't remove."""
+
+    def __init__(self, place: Workplace, roots: OpenRoots[ReadOnlyRoot], problems: Problems) -> None:
+        self._place = place
+        self._roots = roots
+        self._problems = problems
+        self.counts: Counter[str] = Counter()
+        self.figures: list[Figures] = []
+        """Of every rule, for the report."""
+
+    def run(self, rules: Sequence[DirectoryRule]) -> None:
+        """Look through every root that is not held."""
+        for name, group in _by_root(rules):
+            if name in self._roots.ready:
+                self._look(self._roots.ready[name], group)
             else:
-                self._problems.add(f"{rule.root}: {refusal}")
-        with self._tally.transaction() as (_, added):
-            added.update(done)
-        done.clear()
-        refusals.clear()
+                self.figures += [Figures(rule=rule, state="held") for rule in group if not rule.is_bystander]
+
+    def _look(self, root: ReadOnlyRoot, rules: Sequence[DirectoryRule]) -> None:
+        started = self._place.clock.monotonic()
+        sweep = sweep_of(self._place, root, rules, lambda refusal: self._refuse(root.name, refusal))
+        self.figures += sweep.active
+        for candidate in _each(sweep):
+            self._look_at(root, candidate)
+        for figures in sweep.figures:
+            figures.state, figures.seconds = "done", self._place.clock.monotonic() - started
+
+    def _look_at(self, root: ReadOnlyRoot, candidate: Candidate) -> None:
+        try:
+            entry = root.inspect(candidate.entry.relative, deep=True)
+        except PathRefused as refusal:
+            candidate.stays(refusal.reason)
+            self._refuse(root.name, refusal)
+            return
+        if entry is not None:
+            candidate.went(entry.blocks_bytes)
+            self.counts.update({candidate.figures.rule.kind: 1, "bytes": entry.blocks_bytes})
+
+    def _refuse(self, name: str, refusal: PathRefused) -> None:
+        if is_final(refusal.reason):
+            self.counts[REFUSED + refusal.reason] += 1
+        else:
+            self._problems.add(f"{name}: {refusal}")
 
 
-def _names(patterns: Sequence[str]) -> re.Pattern[str] | None:
-    return re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
+def sweep_of(
+    place: Workplace,
+    root: ReadOnlyRoot,
+    rules: Sequence[DirectoryRule],
+    on_refused: Callable[[PathRefused], None],
+    until: float = float("inf"),
+) -> Sweep:
+    """Return what goes of a root by its rules; `until` is a monotonic instant."""
+    return Sweep(
+        root,
+        rules,
+        busy=open_files() | _active_logs(place),
+        on_refused=on_refused,
+        is_over=lambda: place.clock.monotonic() >= until,
+    )
 
 
-def _ns(instant: datetime) -> int:
-    return int(instant.timestamp()) * _NS
+def _active_logs(place: Workplace) -> frozenset[tuple[int, int]]:
+    """Return device and inode of the logs that are written to: under another name, too, they are not old."""
+    found = set()
+    for name in place.active_logs:
+        try:
+            status = (place.folders[LOGS] / name).stat()
+        except OSError:  # not begun yet
+            continue
+        found.add((status.st_dev, status.st_ino))
+    return frozenset(found)
+
+
+def _by_root(rules: Sequence[DirectoryRule]) -> Iterator[tuple[str, list[DirectoryRule]]]:
+    """Yield every root with its rules, in the rules' own order: the first that says so is the one that counts."""
+    for name, group in groupby(sorted(rules, key=_ByRoot), key=_ByRoot):
+        yield name, list(group)
+
+
+def _each(sweep: Sweep) -> Iterator[Candidate]:
+    for batch in sweep.batches():
+        yield from batch
+
+
+def _remove_folders(root: Root, emptied: Mapping[bytes, Figures]) -> None:
+    # The deepest first: the folder above may be empty only then.
+    for folder in sorted(emptied, key=lambda path: -path.count(b"/")):
+        emptied[folder].folders += root.remove_empty_parents(folder + b"/x") if folder else 0
+
+
+def _told(candidate: Candidate) -> tuple[str, str, int, bool]:
+    # Latin-1 takes any bytes, and JSON any text of it.
+    entry, rule = candidate.entry, candidate.figures.rule
+    return rule.kind, entry.relative.decode("latin-1"), entry.blocks_bytes, rule.remove_empty
+
+
+def _is_gone(root: Root, relative: bytes) -> bool:
+    """Something else that stands there says nothing about the file that did."""
+    try:
+        return root.inspect(relative, deep=True) is None
+    except PathRefused:
+        return False

@@ -1,29 +1,65 @@
 """Which rows have expired: the one condition that selects, locks, deletes, counts and previews."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, func, or_, select, true, type_coerce
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    String,
+    Text,
+    and_,
+    cast,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
 from sqlalchemy import text as sql
 
-from app.core.source_tables import SourceTable, TaskStatuses
 from app.core.utc_datetime import from_sqlite_text
-from app.retention.settings import RetentionSettings
+from app.retention.rules import Hold, RowRule
 
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 """Finish times before this are mistakes (0, 1970, 1900), not ages."""
 _CLOCK_TOLERANCE = timedelta(seconds=60)
 _SQLITE_TIME = "%Y-%m-%d %H:%M:%S"
 _SECONDS_WIDTH = 19
+_FALSE = ("", "false", "0", "-0", "0.0", "0.00", "0.000")
+"""What `hold when = "true"` takes for false, as both databases write it; a spelling that is not here holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expiry:
-    """Rows with one status word that were finished before the cutoff."""
+    """One pass over a rule's table: rows of one status word that were finished before the cutoff."""
 
-    state: str  # completed | failed
-    word: str
+    rule: RowRule
+    word: Any
+    """None where the rule looks at no status."""
     cutoff: datetime
+    by_fallback: bool = False
+    """Rows without a finish time, whose age counts from the fallback. A pass of its own, for it has its own order."""
+
+    @property
+    def time(self) -> Column[Any]:
+        """The column from which the age counts."""
+        fallback = self.rule.fallback
+        return fallback if self.by_fallback and fallback is not None else self.rule.finished
+
+    @property
+    def now(self) -> datetime:
+        return self.cutoff + self.rule.keep
+
+    @property
+    def cursor_name(self) -> str:
+        """What tells a stored cursor of this pass from those of others, also of a rule that was changed since."""
+        rule = self.rule
+        return " ".join((rule.name, rule.table_name, self.time.name, rule.key.name, repr(self.word)))
 
 
 def frozen_now(connection: Connection) -> datetime:
@@ -38,62 +74,90 @@ def frozen_now(connection: Connection) -> datetime:
     return now.astimezone(UTC).replace(microsecond=0)
 
 
-def expiries(settings: RetentionSettings, statuses: TaskStatuses, now: datetime) -> tuple[Expiry, ...]:
-    """Return one expiry for each word of the two states that expire; rows in any other state are kept."""
-    days = {"completed": settings.completed_tasks_days, "failed": settings.failed_tasks_days}
-    return tuple(
-        Expiry(state=state, word=word, cutoff=now - timedelta(days=days[state]))
-        for state in days
-        for word in getattr(statuses, state)
-        if statuses.state_of(word) == state  # a word of two states is never older than the first
-    )
+def passes(rule: RowRule, cutoff: datetime) -> tuple[Expiry, ...]:
+    """Return the passes of a rule: one for each status word, then the same for rows that need the fallback."""
+    words: Sequence[Any] = rule.words if rule.status is not None else (None,)
+    kinds = (False,) if rule.fallback is None else (False, True)
+    return tuple(Expiry(rule=rule, word=word, cutoff=cutoff, by_fallback=kind) for kind in kinds for word in words)
 
 
-def expired(tasks: SourceTable, expiry: Expiry, dialect: str) -> ColumnElement[bool]:
-    """Return the condition of a row that may go. NULL never satisfies it, an impossible time neither (rule R8)."""
-    finished = tasks.table.c.completed_at
-    return and_(
-        tasks.table.c.status == expiry.word,
-        finished.is_not(None),
-        finished >= EARLIEST,
-        finished < expiry.cutoff,
-        finished >= tasks.table.c.created_at,
-        _comparable(finished, dialect),
-    )
+def expired_in(expiry: Expiry, dialect: str) -> ColumnElement[bool]:
+    """Return the condition of a row that goes in this pass. NULL never satisfies it, nor an impossible time (R8)."""
+    return and_(_old(expiry, dialect), *(_spared(hold, expiry.now, dialect) for hold in expiry.rule.holds))
 
 
-def any_expired(tasks: SourceTable, rules: tuple[Expiry, ...], dialect: str) -> ColumnElement[bool]:
-    """Return the condition of a row that may go by any of the rules."""
-    return or_(*(expired(tasks, rule, dialect) for rule in rules))
+def expired(rule: RowRule, cutoff: datetime, dialect: str) -> ColumnElement[bool]:
+    """Return the condition of a row that goes by the rule, in whichever pass."""
+    return or_(false(), *(expired_in(expiry, dialect) for expiry in passes(rule, cutoff)))
 
 
-def absurd(tasks: SourceTable, rules: tuple[Expiry, ...], now: datetime, dialect: str) -> ColumnElement[bool]:
-    """Return the condition of a row kept because its finish time can't be right."""
-    finished, created = tasks.table.c.completed_at, tasks.table.c.created_at
-    return and_(
-        tasks.table.c.status.in_([rule.word for rule in rules]),
-        finished.is_not(None),
-        or_(
-            finished < EARLIEST,
-            finished > (now + _CLOCK_TOLERANCE).replace(microsecond=0),
-            created.is_(None),
-            finished < created,
-            ~_comparable(finished, dialect),
-        ),
-    )
+def held(rule: RowRule, cutoff: datetime, dialect: str) -> ColumnElement[bool]:
+    """Return the condition of a row that has its age and is pinned by one of the rule's holds."""
+    now = cutoff + rule.keep
+    old = or_(false(), *(_old(expiry, dialect) for expiry in passes(rule, cutoff)))
+    return and_(old, ~and_(true(), *(_spared(hold, now, dialect) for hold in rule.holds)))
 
 
-def cursor_of(tasks: SourceTable, dialect: str) -> ColumnElement[object]:
-    """Return the finish time as the database sorts it: on SQLite its very text, for two spellings may mean one time."""
-    finished = tasks.table.c.completed_at
-    return type_coerce(finished, String) if dialect == "sqlite" else finished
+def without_time(rule: RowRule) -> ColumnElement[bool]:
+    """Return the condition of a row that has no time to count from."""
+    return and_(_of_status(rule), *(column.is_(None) for column in rule.time_columns))
 
 
-def _comparable(finished: ColumnElement[datetime], dialect: str) -> ColumnElement[bool]:
+def absurd(rule: RowRule, cutoff: datetime, dialect: str) -> ColumnElement[bool]:
+    """Return the condition of a row kept because the time from which it counts can't be right."""
+    latest = (cutoff + rule.keep + _CLOCK_TOLERANCE).replace(microsecond=0)
+    found = [_absurd_time(rule, rule.finished, latest, dialect)]
+    if rule.fallback is not None:
+        found.append(and_(rule.finished.is_(None), _absurd_time(rule, rule.fallback, latest, dialect)))
+    return and_(_of_status(rule), or_(*found))
+
+
+def cursor_of(expiry: Expiry, dialect: str) -> ColumnElement[object]:
+    """Return the time as the database sorts it: on SQLite its very text, for two spellings may mean one time."""
+    return type_coerce(expiry.time, String) if dialect == "sqlite" else expiry.time
+
+
+def _old(expiry: Expiry, dialect: str) -> ColumnElement[bool]:
+    rule, time = expiry.rule, expiry.time
+    conditions: list[ColumnElement[bool]] = []
+    if rule.status is not None:
+        conditions.append(rule.status == expiry.word)
+    if expiry.by_fallback:
+        conditions.append(rule.finished.is_(None))
+    conditions += [time.is_not(None), time >= EARLIEST, time < expiry.cutoff]
+    if rule.created is not None:
+        conditions.append(time >= rule.created)
+    return and_(*conditions, _comparable(time, dialect))
+
+
+def _of_status(rule: RowRule) -> ColumnElement[bool]:
+    return rule.status.in_(rule.words) if rule.status is not None else true()
+
+
+def _absurd_time(rule: RowRule, time: Column[Any], latest: datetime, dialect: str) -> ColumnElement[bool]:
+    created = () if rule.created is None else (rule.created.is_(None), time < rule.created)
+    return and_(time.is_not(None), or_(time < EARLIEST, time > latest, *created, ~_comparable(time, dialect)))
+
+
+def _spared(hold: Hold, now: datetime, dialect: str) -> ColumnElement[bool]:
+    """Return the condition of a row that the hold lets go; never NULL."""
+    column = hold.column
+    if hold.when == "future":
+        return or_(column.is_(None), and_(column <= now, _comparable(column, dialect)))
+    if hold.when == "set":
+        return column.is_(None)
+    # As text: the column's type is the application's affair, and false is `f`, 0 or an empty word.
+    written = cast(column, Text)
+    if hold.when == "true":
+        return or_(column.is_(None), func.lower(written).in_(_FALSE))
+    return or_(column.is_(None), written.not_in([str(value) for value in hold.values]))
+
+
+def _comparable(time: ColumnElement[datetime], dialect: str) -> ColumnElement[bool]:
     """SQLite compares times as text, which is right for one spelling only: no offset, no T, nothing behind."""
     if dialect != "sqlite":
         return true()
-    written = type_coerce(finished, String)
+    written = type_coerce(time, String)
     whole = func.substr(written, 1, _SECONDS_WIDTH)
     return and_(
         # Read and written again it must be the same: the 30th of February would come back as the 1st of March.

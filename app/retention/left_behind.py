@@ -1,18 +1,19 @@
 """The files that one batch of rows leaves behind, looked at while its transaction still holds the rows (rule R4)."""
 
-from collections import Counter
-from collections.abc import Iterable
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from app.core.errors import PathRefused, RootRefused
-from app.core.safe_files import Entry, Root, check_relative
+from app.core.safe_files import Entry, Root, check_name, check_relative
 from app.retention.outbox_entry import OutboxFile
 from app.retention.roots import OpenRoots
 from app.retention.stored_paths import FileColumn, is_final
 from app.retention.tally import REFUSED
 
-_Place = tuple[str, str]
-"""Root and path."""
+_Reasons = dict[str, str | None]
+"""Path -> the name of the count that tells why there is no file to remove; None: there is one."""
 
 
 @dataclass(kw_only=True)
@@ -24,55 +25,84 @@ class LeftBehind:
     """Gets `missing` and `refused.REASON`, once for every naming."""
     files: list[OutboxFile] = field(default_factory=list)
     """Each existing file once, as it is now."""
-    _counted_as: dict[_Place, str | None] = field(default_factory=dict)
-    _is_folder_gone: dict[tuple[str, bytes], bool] = field(default_factory=dict)
+    _reasons: defaultdict[str, _Reasons] = field(default_factory=lambda: defaultdict(dict))
+    _is_folder_gone: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def add(self, column: FileColumn, values: Iterable[str | bytes | memoryview | None]) -> None:
         """Look at the files that the values of a column name. Raises RootRefused when their root was lost."""
-        for value in values:
-            if value is not None and (reason := self._reason(column, value)):
-                self.counts[reason] += 1
-
-    def _reason(self, column: FileColumn, value: str | bytes | memoryview) -> str | None:
+        # Thousands of paths a batch, the rows locked meanwhile: 2 us for each, where one at a time they took 8.
+        named = Counter(self._paths(column, values))
+        reasons = self._reasons[column.root]
         try:
-            place = column.root, column.relative(value)
-        except PathRefused as refusal:
-            return REFUSED + refusal.reason
-        if place not in self._counted_as:
-            self._counted_as[place] = self._look_at(*place)
-        return self._counted_as[place]
-
-    def _look_at(self, root: str, path: str) -> str | None:
-        """Note the file, or return the name of the count that tells why there is none."""
-        try:
-            entry = self._entry(root, path.encode())
-        except PathRefused as refusal:
-            if is_final(refusal.reason):
-                return REFUSED + refusal.reason
-            # What the system forbids today is tried again when the row is gone.
-            self.files.append(OutboxFile(root=root, path=path))
-            return None
+            self._look_at(column.root, (path for path in named if path not in reasons), reasons)
         except RootRefused as error:
-            self.roots.hold(root, str(error))
+            self.roots.hold(column.root, str(error))
             raise
-        if entry is None:
+        for path, times in named.items():
+            if reason := reasons[path]:
+                self.counts[reason] += times
+
+    def _paths(self, column: FileColumn, values: Iterable[str | bytes | memoryview | None]) -> Iterator[str]:
+        for value in values:
+            if value is None:
+                continue
+            try:
+                yield column.relative(value)
+            except PathRefused as refusal:
+                self.counts[REFUSED + refusal.reason] += 1
+
+    def _look_at(self, root: str, paths: Iterable[str], reasons: _Reasons) -> None:
+        for folder, inside in _by_folder(paths).items():
+            if len(inside) > 1 and self._is_gone(root, folder):
+                reasons.update(_below_nothing(inside))
+                continue
+            looked_at = self.roots.usable(root).inspect_each(path.encode() for path in inside)
+            for path, found in zip(inside, looked_at, strict=True):
+                reasons[path] = self._noted(root, path, found)
+
+    def _noted(self, root: str, path: str, found: os.stat_result | PathRefused | None) -> str | None:
+        if found is None:
             return "missing"
-        self.files.append(OutboxFile.of(root, path, entry))
+        if isinstance(found, os.stat_result):
+            self.files.append(OutboxFile.of(root, path, Entry.of(path.encode(), found)))
+            return None
+        if is_final(found.reason):
+            return REFUSED + found.reason
+        # What the system forbids today is tried again when the row is gone.
+        self.files.append(OutboxFile(root=root, path=path))
         return None
 
-    def _entry(self, root: str, relative: bytes) -> Entry | None:
-        """Ask the root, but not again below a folder that is gone: old folders often went as a whole."""
-        folder = relative.rpartition(b"/")[0]
-        if self._is_folder_gone.get((root, folder)):
-            check_relative(relative)  # a hostile path is refused wherever it leads
-            return None
-        entry = self.roots.ready[root].inspect(relative)
-        if entry is None and folder and (root, folder) not in self._is_folder_gone:
-            self._is_folder_gone[root, folder] = self._is_gone(root, folder)
-        return entry
+    def _is_gone(self, root: str, folder: str) -> bool:
+        """Old folders often went as a whole: then their files need not be asked for one by one."""
+        if (root, folder) not in self._is_folder_gone:
+            try:
+                gone = bool(folder) and self.roots.usable(root).inspect(folder.encode()) is None
+            except PathRefused:  # mostly because it is there and a folder
+                gone = False
+            self._is_folder_gone[root, folder] = gone
+        return self._is_folder_gone[root, folder]
 
-    def _is_gone(self, root: str, folder: bytes) -> bool:
+
+def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    inside: defaultdict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        inside[path.rpartition("/")[0]].append(path)
+    return inside
+
+
+def _below_nothing(paths: list[str]) -> _Reasons:
+    """A hostile path is refused wherever it leads."""
+    reasons: _Reasons = {}
+    is_folder_checked = False
+    for path in paths:
+        relative = path.encode()
         try:
-            return self.roots.ready[root].inspect(folder) is None
-        except PathRefused:  # mostly because it is there and a folder
-            return False
+            if is_folder_checked:
+                check_name(relative.rpartition(b"/")[2], relative)
+            else:
+                check_relative(relative)
+                is_folder_checked = True
+            reasons[path] = "missing"
+        except PathRefused as refusal:
+            reasons[path] = REFUSED + refusal.reason
+    return reasons

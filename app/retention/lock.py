@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy import Connection, text
+from sqlalchemy import ColumnElement, Connection, column, text, true
 from sqlalchemy.exc import DBAPIError
 
 from app.core.database import Database
@@ -17,7 +17,7 @@ _HIGH, _LOW = _KEY >> 32, _KEY & 0xFFFFFFFF
 _TRY = text("SELECT pg_try_advisory_lock(:key), pg_backend_pid()").bindparams(key=_KEY)
 _GIVE_BACK = text("SELECT pg_advisory_unlock(:key)").bindparams(key=_KEY)
 _STILL = text(
-    "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = :high AND objid = :low AND objsubid = 1 "
+    "SELECT 1 AS held FROM pg_locks WHERE locktype = 'advisory' AND classid = :high AND objid = :low AND objsubid = 1 "
     "AND pid = :pid AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 ).bindparams(high=_HIGH, low=_LOW)
 _HOLDER = text(
@@ -40,7 +40,18 @@ class Flight:
         if self._backend is None:
             return
         if connection.execute(_STILL, {"pid": self._backend}).first() is None:
-            raise DatabaseUnavailable("the connection that held the clean-up's lock is gone; the next run goes on")
+            raise self.lost()
+
+    def is_held(self) -> ColumnElement[bool]:
+        """Return the same as an expression, for statements that ask something else anyway."""
+        if self._backend is None:
+            return true()
+        return _STILL.bindparams(pid=self._backend).columns(column("held")).exists()
+
+    @staticmethod
+    def lost() -> DatabaseUnavailable:
+        """Return what to raise where the lock is not held any more."""
+        return DatabaseUnavailable("the connection that held the clean-up's lock is gone; the next run goes on")
 
 
 @contextmanager

@@ -1,50 +1,34 @@
 """Removing the files of deleted rows, after the commit that deleted the rows (rules R4 and R5).
 
-For each outbox row: a transaction that writes down which of its files are condemned, their removal, a transaction that
-closes the row and counts. Killed anywhere between, the next run finds a condemned file gone and knows it was us.
+For each outbox row: a transaction that writes down which of its files are condemned, their removal (or their move into
+the trash, while their rows are archived), a transaction that closes the row and counts. Killed anywhere between, the
+next run finds a condemned file gone and knows it was us.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-import structlog
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection
 
-from app.core.errors import DatabaseBusy, PathRefused, RootRefused
-from app.core.own_tables import file_outbox
 from app.core.safe_files import Root
+from app.retention import outbox_rows
+from app.retention.due_files import due_files
 from app.retention.lock import Flight
-from app.retention.outbox_entry import MAX_ATTEMPTS, OutboxFile, packed, unpacked
+from app.retention.outbox_entry import OutboxFile
+from app.retention.outbox_rows import OutboxRow, pending_files, retry_stuck, stuck_files, stuck_paths, trashed_files
 from app.retention.problems import Problems
-from app.retention.references import odd_references, referenced
+from app.retention.removal import Removal, sync_trash
 from app.retention.roots import OpenRoots
-from app.retention.stored_paths import FileColumns, is_final
-from app.retention.tally import REFUSED, Tally
+from app.retention.stored_paths import FileColumns
+from app.retention.tally import Tally, rule_key
+from app.retention.verdict_on_files import TrashNames, Verdict
 from app.retention.workplace import Workplace
 
-_log = structlog.get_logger("gengfu.retention")
-_CHECKED_TOGETHER = 100_000  # files whose references are looked up in one scan of the tables
-_SCAN_S = 600.0
-_FIRST_RETRY = timedelta(minutes=1)
+__all__ = ["FileEngine", "pending_files", "retry_stuck", "stuck_files", "stuck_paths", "trashed_files"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    id: int
-    run_id: str
-    attempts: int
-    files: list[OutboxFile]
-
-
-@dataclass(kw_only=True)
-class _Verdict:
-    """What becomes of the files of one outbox row."""
-
-    condemned: list[OutboxFile] = field(default_factory=list)
-    waiting: list[OutboxFile] = field(default_factory=list)  # their root is held
-    failed: list[OutboxFile] = field(default_factory=list)
+QUARANTINE = timedelta(days=7)
+"""Files on their way into the trash whose rows are archived no more wait there for so long."""
 
 
 class FileEngine:
@@ -66,193 +50,109 @@ class FileEngine:
         self._flight = flight
         self._problems = problems
         self._told_kept: set[tuple[str, str]] = set()
+        self._purge_instants: dict[tuple[str, str | None], datetime | None] = {}
 
     def run(self, until: float) -> bool:
         """Remove what is due; False where the monotonic instant `until` came first.
 
         Raises DatabaseUnavailable, DatabaseBusy, TooManyOddPaths; every file removed until then is accounted for.
         """
-        last = 0
-        odd: set[tuple[str, str]] | None = None
-        while chunk := self._due_after(last):
-            with self._place.database.read(deadline_s=_SCAN_S) as connection:
-                if odd is None:
-                    odd = odd_references(connection, self._columns)
-                kept = odd | referenced(connection, self._columns, chunk[0], chunk[-1])
-            for row_id in chunk:
-                if self._place.clock.monotonic() >= until:
-                    return False
-                self._work_off(row_id, kept)
-            last = chunk[-1]
+        for row_id, kept in due_files(self._place, self._columns, "pending"):
+            if self._place.clock.monotonic() >= until:
+                return False
+            self._work_off(row_id, kept)
         return True
 
-    def _due_after(self, last: int) -> list[int]:
-        """Return the next due rows, as many as have their references looked up together."""
-        box = file_outbox.c
-        statement = (
-            select(box.id, box.file_count)
-            .where(box.state == "pending", box.next_at <= self._place.clock.now(), box.id > last)
-            .order_by(box.id)
-            .limit(1000)
-        )
-        with self._place.database.read() as connection:
-            found = connection.execute(statement).all()
-        chosen: list[int] = []
-        files = 0
-        for row_id, count in found:
-            chosen.append(row_id)
-            files += count
-            if files >= _CHECKED_TOGETHER:
-                break
-        return chosen
-
     def _work_off(self, row_id: int, kept: set[tuple[str, str]]) -> None:
-        row = self._load(row_id)
-        if not any(file.root in self._roots.ready for file in row.files):
-            return
+        with self._place.database.read() as connection:
+            row = outbox_rows.load(connection, row_id)
+            # A row without files was emptied by a run that was killed before it could close it.
+            if row.files and not any(file.root in self._roots.ready for file in row.files):
+                return
+            verdict = self._verdict(connection, row, kept)
         with self._tally.transaction() as (connection, added):
             self._flight.check(connection)
-            verdict = self._judge(row, kept, added)
-            self._rewrite(connection, row, [*verdict.condemned, *verdict.waiting, *verdict.failed])
+            verdict.judge(row.files, added)
+            count_for_rule(added, row.rule)
+            outbox_rows.rewrite(connection, row, verdict.open)
             self._place.checkpoint("files condemned")
         done = self._remove(verdict)
         self._place.checkpoint("files removed")
         with self._tally.transaction() as (connection, added):
             self._flight.check(connection)
             added.update(done)
+            count_for_rule(added, row.rule)
             self._close(connection, row, verdict)
             self._place.checkpoint("outbox row closed")
         self._place.checkpoint("files counted")
 
-    def _load(self, row_id: int) -> _Row:
-        with self._place.database.read() as connection:
-            row = connection.execute(select(file_outbox).where(file_outbox.c.id == row_id)).one()
-        return _Row(id=row.id, run_id=row.run_id, attempts=row.attempts, files=unpacked(row.files))
-
-    def _judge(self, row: _Row, kept: set[tuple[str, str]], added: Counter[str]) -> _Verdict:
-        verdict = _Verdict()
-        for file in row.files:
-            try:
-                self._judge_one(file, kept, verdict, added)
-            except PathRefused as refusal:
-                self._refuse(file, refusal, verdict, added)
-            except RootRefused as error:
-                self._roots.hold(file.root, str(error))
-                verdict.waiting.append(file)
-        return verdict
-
-    def _judge_one(self, file: OutboxFile, kept: set[tuple[str, str]], verdict: _Verdict, added: Counter[str]) -> None:
-        root = self._roots.ready.get(file.root)
-        if root is None:
-            verdict.waiting.append(file)
-            return
-        entry = root.inspect(file.relative)
-        if entry is None and file.condemned:
-            added.update(files=1, bytes=file.disk_bytes)
-        elif entry is None:
-            added["already_gone"] += 1
-        elif file.key in kept:
-            added["referenced"] += file.key not in self._told_kept
-            self._told_kept.add(file.key)
-        else:
-            verdict.condemned.append(replace(file if file.identity else file.seen(entry), condemned=True))
-
-    def _remove(self, verdict: _Verdict) -> Counter[str]:
-        """Remove the condemned files and return what is to be counted; what can't be removed goes to `failed`."""
-        done: Counter[str] = Counter()
-        lost: dict[str, str] = {}
-        for file in verdict.condemned:
-            try:
-                freed = self._roots.ready[file.root].remove(file.relative, file.identity)
-            except PathRefused as refusal:
-                self._refuse(replace(file, condemned=False), refusal, verdict, done)
-                continue
-            except RootRefused as error:
-                lost[file.root] = str(error)
-                verdict.waiting.append(replace(file, condemned=False))
-                continue
-            done["files"] += 1
-            done["bytes"] += file.disk_bytes if freed is None else freed
-            self._place.checkpoint("file removed")
-        for name, why in lost.items():
-            self._roots.hold(name, why)
-        return done
-
-    def _refuse(self, file: OutboxFile, refusal: PathRefused, verdict: _Verdict, added: Counter[str]) -> None:
-        if is_final(refusal.reason):
-            added[REFUSED + refusal.reason] += 1
-            return
-        verdict.failed.append(file)
-        self._problems.add(f"{file.root}: {refusal}")
-
-    def _rewrite(self, connection: Connection, row: _Row, files: list[OutboxFile]) -> None:
-        changed = connection.execute(
-            update(file_outbox)
-            .where(file_outbox.c.id == row.id, file_outbox.c.state == "pending")
-            .values(files=packed(files), file_count=len(files))
+    def _verdict(self, connection: Connection, row: OutboxRow, kept: set[tuple[str, str]]) -> Verdict:
+        return Verdict(
+            roots=self._roots,
+            kept=kept,
+            told_kept=self._told_kept,
+            problems=self._problems,
+            purge_at=self._purge_at(connection, row),
+            names=TrashNames(row.run_id),
         )
-        if changed.rowcount != 1:
-            raise DatabaseBusy(f"outbox row {row.id} was changed by somebody else; the next run goes on")
 
-    def _close(self, connection: Connection, row: _Row, verdict: _Verdict) -> None:
-        waiting = verdict.waiting
-        if verdict.failed:
-            self._put_back(connection, row, verdict.failed)
-            if waiting:
-                # Not to be called stuck together with files that can't be removed.
-                self._put_aside(connection, row, waiting)
-        elif waiting:
-            self._rewrite(connection, row, waiting)
-        else:
-            connection.execute(delete(file_outbox).where(file_outbox.c.id == row.id))
+    def _purge_at(self, connection: Connection, row: OutboxRow) -> datetime | None:
+        """Return until when the files are kept: as long as their rows are."""
+        key = row.run_id, row.rule
+        if key not in self._purge_instants:
+            self._purge_instants[key] = outbox_rows.purge_instant(connection, *key)
+        instant = self._purge_instants[key]
+        if instant is None and any(file.trash for file in row.files):
+            return self._place.clock.now() + QUARANTINE
+        return instant
 
-    def _put_back(self, connection: Connection, row: _Row, files: list[OutboxFile]) -> None:
-        attempts = row.attempts + 1
-        state = "stuck" if attempts >= MAX_ATTEMPTS else "pending"
-        next_at = self._place.clock.now() + _FIRST_RETRY * 2 ** (attempts - 1)
-        connection.execute(
-            update(file_outbox)
-            .where(file_outbox.c.id == row.id)
-            .values(files=packed(files), file_count=len(files), attempts=attempts, next_at=next_at, state=state)
-        )
-        _log.warning("files_not_removed", outbox=row.id, files=len(files), attempts=attempts, state=state)
+    def _remove(self, verdict: Verdict) -> Counter[str]:
+        """Remove or move the condemned files and return what is to be counted."""
+        removal = Removal()
+        removal.run(verdict.condemned, self._roots, self._place.checkpoint)
+        for file, refusal in removal.refused:
+            verdict.refuse(file, refusal, removal.done)
+        verdict.moved += removal.moved
+        verdict.waiting += removal.waiting
+        for trouble in sync_trash(removal.moved, self._roots):
+            self._problems.add(trouble)
+        return removal.done + verdict.moved_before
 
-    def _put_aside(self, connection: Connection, row: _Row, files: list[OutboxFile]) -> None:
+    def _close(self, connection: Connection, row: OutboxRow, verdict: Verdict) -> None:
         now = self._place.clock.now()
-        connection.execute(
-            insert(file_outbox).values(
-                run_id=row.run_id,
-                created_at=now,
-                files=packed(files),
-                file_count=len(files),
-                attempts=row.attempts,
-                next_at=now,
-                state="pending",
-            )
+        # One row can hold what has one fate; the rest gets rows of its own, lest files that only wait are called stuck.
+        if verdict.failed:
+            outbox_rows.put_back(connection, row, verdict.failed, now)
+        elif verdict.waiting:
+            outbox_rows.rewrite(connection, row, verdict.waiting)
+        else:
+            outbox_rows.remove(connection, row)
+        if verdict.failed and verdict.waiting:
+            self._insert(connection, row, verdict.waiting, now)
+        if verdict.moved:
+            self._insert(connection, row, verdict.moved, verdict.purge_at or now + QUARANTINE, state="trashed")
+
+    def _insert(
+        self,
+        connection: Connection,
+        row: OutboxRow,
+        files: Sequence[OutboxFile],
+        next_at: datetime,
+        state: str = "pending",
+    ) -> None:
+        outbox_rows.insert_row(
+            connection,
+            run_id=row.run_id,
+            rule=row.rule,
+            files=files,
+            now=self._place.clock.now(),
+            next_at=next_at,
+            state=state,
+            attempts=row.attempts if state == "pending" else 0,
         )
 
 
-def stuck_files(connection: Connection) -> int:
-    """Return how many files could not be removed in five attempts."""
-    return _count(connection, "stuck")
-
-
-def pending_files(connection: Connection) -> int:
-    """Return how many files of deleted rows are still to be removed."""
-    return _count(connection, "pending")
-
-
-def stuck_paths(connection: Connection, most: int) -> Iterator[OutboxFile]:
-    """Yield at most `most` stuck files."""
-    statement = select(file_outbox.c.files).where(file_outbox.c.state == "stuck").order_by(file_outbox.c.id)
-    for text in connection.execute(statement.limit(most)).scalars():
-        for file in unpacked(text):
-            if most <= 0:
-                return
-            most -= 1
-            yield file
-
-
-def _count(connection: Connection, state: str) -> int:
-    total = select(func.coalesce(func.sum(file_outbox.c.file_count), 0)).where(file_outbox.c.state == state)
-    return int(connection.execute(total).scalar_one())
+def count_for_rule(counts: Counter[str], rule: str | None) -> None:
+    """Count what went with the files of a rule under its name, too."""
+    if rule is not None:
+        counts.update({rule_key(rule, what): counts[what] for what in ("files", "bytes") if counts[what]})

@@ -1,22 +1,36 @@
 """A dry run: the figures of a clean-up from read-only transactions and roots that can't remove (rule R13)."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, LargeBinary, Select, case, cast, func, select, union_all
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Select,
+    Table,
+    case,
+    cast,
+    false,
+    func,
+    or_,
+    select,
+    union_all,
+)
 
 from app.core.errors import PathRefused
-from app.core.safe_files import ReadOnlyRoot, open_files
-from app.core.source_tables import SourceTables
-from app.retention.directories import DirectoryRule, old_files
-from app.retention.expiry import Expiry, any_expired
+from app.core.safe_files import ReadOnlyRoot
+from app.retention.expiry import expired
 from app.retention.problems import Problems
 from app.retention.references import odd_references
 from app.retention.roots import OpenRoots
+from app.retention.rules import RowRule
 from app.retention.stored_paths import FileColumn, FileColumns, is_final
-from app.retention.tally import REFUSED
+from app.retention.tally import REFUSED, rule_key
 from app.retention.workplace import Workplace
 
 _SCAN_S = 600.0
@@ -24,7 +38,7 @@ _FETCHED_TOGETHER = 1000
 
 
 class Preview:
-    """Counts what a run would do now."""
+    """Counts what a run would do now to rows and their files."""
 
     def __init__(
         self, place: Workplace, columns: FileColumns, roots: OpenRoots[ReadOnlyRoot], problems: Problems
@@ -35,44 +49,35 @@ class Preview:
         self._problems = problems
         self.counts: Counter[str] = Counter()
 
-    def rows(self, rules: tuple[Expiry, ...]) -> None:
-        """Count expired rows, their receipts and their files."""
+    def rows(self, rules: Mapping[str, tuple[RowRule, datetime]]) -> None:
+        """Count what the rules (name -> rule and cutoff) would delete: rows, children and files."""
         with self._place.database.read(deadline_s=_SCAN_S) as connection:
-            tables = _Tables(self._place.source, rules, connection.dialect.name)
-            self.counts["tasks"] = connection.execute(tables.count_tasks()).scalar_one()
-            if (receipts := tables.count_receipts()) is not None:
-                self.counts["receipts"] = connection.execute(receipts).scalar_one()
+            going = _Going(list(rules.values()), connection.dialect.name)
+            for rule, cutoff in rules.values():
+                self._rule(connection, rule, cutoff)
+            self._of_source(connection, going)
             odd = odd_references(connection, self._columns)
-            for root in sorted(self._columns.roots):
-                self._files(connection, root, tables, odd)
+            # A root that is held has no rule here, and one of a rule that is switched off nobody opened.
+            for root in sorted({file.root for rule, _ in rules.values() for file in rule.all_files}):
+                self._files(connection, root, going, odd)
 
-    def directories(self, rules: list[DirectoryRule]) -> None:
-        """Count temporary files and logs that are old enough."""
-        busy = open_files()
-        for rule in rules:
-            if rule.root in self._roots.ready:
-                refusals: list[PathRefused] = []
-                for entry in old_files(self._roots.ready[rule.root], rule, busy, refusals):
-                    self._old_file(rule, entry.relative, refusals)
-                for refusal in refusals:
-                    self._refuse(rule.root, refusal)
+    def _rule(self, connection: Connection, rule: RowRule, cutoff: datetime) -> None:
+        alone = _Going([(rule, cutoff)], connection.dialect.name)
+        self.counts[rule_key(rule.name, "rows")] = alone.count(connection, rule.table)
+        children = sum(alone.count(connection, table) for table in {child.table for child in rule.children})
+        if children:
+            self.counts[rule_key(rule.name, "children")] = children
 
-    def _old_file(self, rule: DirectoryRule, relative: bytes, refusals: list[PathRefused]) -> None:
-        try:
-            entry = self._roots.ready[rule.root].inspect(relative)
-        except PathRefused as refusal:
-            refusals.append(refusal)
-            return
-        if entry is not None:
-            self.counts.update({rule.kind: 1, "bytes": entry.blocks_bytes})
+    def _of_source(self, connection: Connection, going: "_Going") -> None:
+        source = self._place.source
+        for what, mapped in (("tasks", source.tasks), ("receipts", source.receipts)):
+            if mapped is not None and (table := going.table(mapped.name)) is not None:
+                self.counts[what] = going.count(connection, table)
 
-    def _files(self, connection: Connection, root: str, tables: "_Tables", odd: set[tuple[str, str]]) -> None:
-        columns = FileColumns(
-            tasks=tuple(column for column in self._columns.tasks if column.root == root),
-            receipts=tuple(column for column in self._columns.receipts if column.root == root),
-        )
+    def _files(self, connection: Connection, root: str, going: "_Going", odd: set[tuple[str, str]]) -> None:
+        columns = [column for column in self._columns.all if column.root == root]
         # As bytes: SQLite may hold text that is no UTF-8, which the driver would choke on.
-        named = tables.named_by_expired(columns).subquery()
+        named = going.named(columns).subquery()
         path = cast(named.c.path, LargeBinary) if connection.dialect.name == "sqlite" else named.c.path
         found = connection.execute(
             select(path, named.c.by_expired, named.c.by_others), execution_options={"yield_per": _FETCHED_TOGETHER}
@@ -111,26 +116,41 @@ class _Named:
     by_others: int
 
 
-class _Tables:
-    """Statements about rows that go and rows that stay."""
+@dataclass(frozen=True, kw_only=True)
+class _Parent:
+    """How rows of a table hang on those of another."""
 
-    def __init__(self, source: SourceTables, rules: tuple[Expiry, ...], dialect: str) -> None:
-        self._tasks = source.tasks.table
-        self._receipts = source.receipts.table if source.receipts else None
-        # A plain yes or no, also where the condition itself is NULL.
-        self._goes = case((any_expired(source.tasks, rules, dialect), 1), else_=0)
+    foreign_key: Column[Any]
+    key: Column[Any]
 
-    def count_tasks(self) -> Select[Any]:
-        return select(func.count()).select_from(self._tasks).where(self._goes == 1)
 
-    def count_receipts(self) -> Select[Any] | None:
-        if self._receipts is None:
-            return None
-        return select(func.count()).select_from(self._joined(self._receipts)).where(self._goes == 1)
+class _Going:
+    """Statements about rows that go by any of some rules, and rows that stay."""
 
-    def named_by_expired(self, columns: FileColumns) -> Any:
+    def __init__(self, rules: Sequence[tuple[RowRule, datetime]], dialect: str) -> None:
+        self._own: dict[Table, list[ColumnElement[bool]]] = {}
+        self._parents: dict[Table, dict[tuple[str, str, str], _Parent]] = {}
+        for rule, cutoff in rules:
+            self._own.setdefault(rule.table, []).append(expired(rule, cutoff, dialect))
+            for child in rule.children:
+                # Two rules of one table share the join.
+                which = (child.foreign_key.name, rule.table_name, rule.key.name)
+                parent = _Parent(foreign_key=child.foreign_key, key=rule.key)
+                self._parents.setdefault(child.table, {})[which] = parent
+
+    def table(self, name: str) -> Table | None:
+        """Return the table of this name if rows of it may go."""
+        tables = {table.fullname: table for table in (*self._own, *self._parents)}
+        return tables.get(name)
+
+    def count(self, connection: Connection, table: Table) -> int:
+        """Return the rows of a table that go."""
+        statement = select(func.count()).select_from(self._joined(table)).where(self._goes(table) == 1)
+        return int(connection.execute(statement).scalar_one())
+
+    def named(self, columns: Sequence[FileColumn]) -> Select[Any]:
         """Return a SELECT of each path that an expired row names, how often those do, and how often others do."""
-        every = union_all(*self._naming(columns)).subquery()
+        every = union_all(*map(self._naming, columns)).subquery()
         by_expired, by_others = func.sum(every.c.goes), func.sum(1 - every.c.goes)
         return (
             select(every.c.path, by_expired.label("by_expired"), by_others.label("by_others"))
@@ -138,14 +158,22 @@ class _Tables:
             .having(by_expired > 0)
         )
 
-    def _naming(self, columns: FileColumns) -> Iterator[Any]:
-        for column in columns.tasks:
-            yield self._named(column).select_from(self._tasks)
-        for column in columns.receipts:
-            yield self._named(column).select_from(self._joined(self._receipts))
+    def _naming(self, file: FileColumn) -> Select[Any]:
+        table = file.column.table
+        path, goes = file.relative_sql().label("path"), self._goes(table).label("goes")
+        return select(path, goes).select_from(self._joined(table)).where(file.column.is_not(None))
 
-    def _joined(self, receipts: Any) -> Any:
-        return receipts.outerjoin(self._tasks, self._tasks.c.id == receipts.c.task_id)
+    def _joined(self, table: Table) -> Any:
+        joined: Any = table
+        for parent in self._parents.get(table, {}).values():
+            joined = joined.outerjoin(parent.key.table, parent.key == parent.foreign_key)
+        return joined
 
-    def _named(self, column: FileColumn) -> Select[Any]:
-        return select(column.relative_sql().label("path"), self._goes.label("goes")).where(column.column.is_not(None))
+    def _goes(self, table: Table) -> ColumnElement[int]:
+        # A plain yes or no, also where the condition itself is NULL.
+        return case((or_(false(), *self._conditions(table)), 1), else_=0)
+
+    def _conditions(self, table: Table) -> Iterator[ColumnElement[bool]]:
+        yield from self._own.get(table, ())
+        for parent in self._parents.get(table, {}).values():
+            yield from self._own[parent.key.table]

@@ -1,8 +1,9 @@
 """Which condemned files a remaining row still names: asked of whole tables at once, never file by file (rule R7)."""
 
+import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import CTE, Connection, Text, column, literal, or_, select, union
@@ -18,11 +19,23 @@ _UNPACKED = {
     "postgresql": """
         SELECT f ->> 'root' AS root, f ->> 'path' AS path
         FROM gengfu_file_outbox o CROSS JOIN LATERAL json_array_elements(o.files::json) f
-        WHERE o.state = 'pending' AND o.id BETWEEN :first AND :last""",
+        WHERE o.state = :state AND o.id BETWEEN :first AND :last""",
     "sqlite": """
         SELECT json_extract(f.value, '$.root') AS root, json_extract(f.value, '$.path') AS path
         FROM gengfu_file_outbox o, json_each(o.files) f
-        WHERE o.state = 'pending' AND o.id BETWEEN :first AND :last""",
+        WHERE o.state = :state AND o.id BETWEEN :first AND :last""",
+}
+_LEFT = {
+    "postgresql": """
+        SELECT f ->> 'root' AS root, f ->> 'path' AS path
+        FROM gengfu_file_outbox o CROSS JOIN LATERAL json_array_elements(o.files::json) f""",
+    "sqlite": """
+        SELECT json_extract(f.value, '$.root') AS root, json_extract(f.value, '$.path') AS path
+        FROM gengfu_file_outbox o, json_each(o.files) f""",
+}
+_GIVEN = {
+    "postgresql": "SELECT CAST(:root AS text) AS root, p AS path FROM json_array_elements_text(CAST(:paths AS json)) p",
+    "sqlite": "SELECT :root AS root, p.value AS path FROM json_each(:paths) p",
 }
 
 
@@ -30,8 +43,10 @@ class TooManyOddPaths(GengfuError):
     """Too many rows name files in a spelling of their own; correct them, for we can't tell which files they mean."""
 
 
-def referenced(connection: Connection, columns: FileColumns, first: int, last: int) -> set[tuple[str, str]]:
-    """Return (root, path) of those files in the outbox rows `first` to `last` that a remaining row names.
+def referenced(
+    connection: Connection, columns: FileColumns, first: int, last: int, *, state: str = "pending"
+) -> set[tuple[str, str]]:
+    """Return (root, path) of those files in the outbox rows `first` to `last` of a state that a remaining row names.
 
     Memory goes with the number of such files, not with the tables.
     """
@@ -39,12 +54,31 @@ def referenced(connection: Connection, columns: FileColumns, first: int, last: i
         return set()
     candidates = (
         sql(_UNPACKED[connection.dialect.name])
-        .bindparams(first=first, last=last)
+        .bindparams(first=first, last=last, state=state)
         .columns(column("root", Text), column("path", Text))
         .cte("condemned")
     )
     statement = union(*(_named_by(file, candidates) for file in columns.all))
     return {(root, path) for root, path in connection.execute(statement)}
+
+
+def claimed(connection: Connection, columns: FileColumns, root: str, paths: Sequence[str]) -> set[str]:
+    """Return those of the paths below a root that a row names or that the outbox still has to do with.
+
+    One statement, and so one snapshot: a file goes from its row to the outbox in one transaction.
+    """
+    dialect = connection.dialect.name
+    candidates = (
+        sql(_GIVEN[dialect])
+        .bindparams(root=root, paths=json.dumps(paths))
+        .columns(column("root", Text), column("path", Text))
+        .cte("given")
+    )
+    left = sql(_LEFT[dialect]).columns(column("root", Text), column("path", Text)).subquery("left_behind")
+    wanted = select(candidates.c.path)
+    of_rows = [_named_by(file, candidates) for file in columns.all if file.root == root]
+    of_outbox = select(left.c.root, left.c.path).where(left.c.root == root, left.c.path.in_(wanted))
+    return {path for _, path in connection.execute(union(*of_rows, of_outbox))}
 
 
 def odd_references(connection: Connection, columns: FileColumns) -> set[tuple[str, str]]:

@@ -1,58 +1,98 @@
 """What stayed in the tables, and why."""
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
-from sqlalchemy import text as sql
+from sqlalchemy import ColumnElement, Connection, LargeBinary, String, case, func, not_, or_, select, type_coerce
+from sqlalchemy import cast as sql_cast
 
 from app.core.database import Database
 from app.core.source_tables import SourceTables
-from app.retention.expiry import Expiry, absurd, any_expired
+from app.core.utc_datetime import from_sqlite_text
+from app.retention.expiry import absurd, expired, expired_in, held, passes, without_time
+from app.retention.rules import RowRule
 
 _SCAN_S = 600.0
+_EXPIRED = "expired"
 
 
-def rows_kept(
-    database: Database, source: SourceTables, rules: tuple[Expiry, ...], now: datetime, *, expired_as: str | None
-) -> dict[str, int]:
-    """Return reason -> rows, in one scan of the task table.
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What one rule left in its table."""
 
-    Reasons: no_finish_time, absurd_time, unknown_status, and for rows that have expired and are still there the
-    word `expired_as` (locked, not_reached, ...); None leaves those out.
-    """
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows: no_finish_time, absurd_time, hold."""
+    expired: int = 0
+    """Rows that have expired and are still there."""
+    lag_hours: float = 0.0
+    """How long ago the oldest of them should have gone."""
+
+
+def kept_by(database: Database, rule: RowRule, cutoff: datetime) -> Kept:
+    """Return what a rule left, in one scan of its table."""
+    dialect = database.dialect
+    counted: dict[str, ColumnElement[bool]] = {
+        "no_finish_time": without_time(rule),
+        "absurd_time": absurd(rule, cutoff, dialect),
+        _EXPIRED: expired(rule, cutoff, dialect),
+    }
+    if rule.holds:
+        counted["hold"] = held(rule, cutoff, dialect)
     with database.read(deadline_s=_SCAN_S) as connection:
-        counted = dict(_reasons(connection, source, rules, now, expired_as))
-        row = connection.execute(
-            select(
-                *(func.count().filter(condition).label(reason) for reason, condition in counted.items())
-            ).select_from(source.tasks.table)
-        ).one()
-    return {reason: count for reason, count in row._asdict().items() if count}
+        figures = _counted(connection, rule, counted, (_oldest(rule, cutoff, dialect),))
+    oldest = _instant(figures.pop("oldest"))
+    still_there = figures.pop(_EXPIRED)
+    lag = (cutoff - oldest).total_seconds() / 3600 if oldest else 0.0
+    return Kept(
+        rows={reason: count for reason, count in figures.items() if count},
+        expired=still_there,
+        lag_hours=round(lag, 1),
+    )
 
 
-def reusable_bytes(database: Database) -> int | None:
-    """Return the bytes inside the SQLite file that new rows will use again; None on PostgreSQL, which does not tell."""
-    if database.dialect != "sqlite":
-        return None
-    with database.read() as connection:
-        pages: int = connection.execute(sql("PRAGMA freelist_count")).scalar_one()
-        page_size: int = connection.execute(sql("PRAGMA page_size")).scalar_one()
-    return pages * page_size
+def unknown_statuses(database: Database, source: SourceTables, rules: Sequence[RowRule]) -> int:
+    """Return the rows of the application's task table whose status is none of the words we know; they all stay.
 
-
-def _reasons(
-    connection: Connection, source: SourceTables, rules: tuple[Expiry, ...], now: datetime, expired_as: str | None
-) -> Iterator[tuple[str, ColumnElement[bool]]]:
-    tasks, dialect = source.tasks, connection.dialect.name
-    status, finished = tasks.table.c.status, tasks.table.c.completed_at
-    yield "no_finish_time", and_(status.in_([rule.word for rule in rules]), finished.is_(None))
-    yield "absurd_time", absurd(tasks, rules, now, dialect)
-    yield "unknown_status", or_(status.is_(None), not_(status.in_(_all_words(source))))
-    if expired_as:
-        yield expired_as, any_expired(tasks, rules, dialect)
-
-
-def _all_words(source: SourceTables) -> list[str]:
+    0 where no rule works on that table.
+    """
+    statuses = [rule.status for rule in rules if rule.table_name == source.tasks.name and rule.status is not None]
+    if not statuses:
+        return 0
     words = source.statuses
-    return [*words.pending, *words.processing, *words.completed, *words.failed, *words.cancelled]
+    known = [*words.pending, *words.processing, *words.completed, *words.failed, *words.cancelled]
+    unknown = or_(statuses[0].is_(None), not_(statuses[0].in_(known)))
+    with database.read(deadline_s=_SCAN_S) as connection:
+        statement = select(func.count()).select_from(statuses[0].table).where(unknown)
+        return int(connection.execute(statement).scalar_one())
+
+
+def _counted(
+    connection: Connection,
+    rule: RowRule,
+    counted: Mapping[str, ColumnElement[bool]],
+    further: Sequence[ColumnElement[Any]],
+) -> dict[str, Any]:
+    counts = (func.count().filter(condition).label(reason) for reason, condition in counted.items())
+    # Rows of other statuses need not be looked at, and mostly there is an index that passes them over.
+    words = rule.status.in_(rule.words) if rule.status is not None else None
+    statement = select(*counts, *further).select_from(rule.table)
+    return dict(connection.execute(statement if words is None else statement.where(words)).one()._asdict())
+
+
+def _oldest(rule: RowRule, cutoff: datetime, dialect: str) -> ColumnElement[Any]:
+    times = [(expired_in(expiry, dialect), expiry.time) for expiry in passes(rule, cutoff)]
+    if dialect == "sqlite":
+        # As bytes, for text that is no UTF-8 stands in rows that don't count.
+        raw = [(condition, sql_cast(type_coerce(time, String), LargeBinary)) for condition, time in times]
+        return func.min(case(*raw)).label("oldest") if raw else func.min(None).label("oldest")
+    return func.min(case(*times)).label("oldest") if times else func.min(None).label("oldest")
+
+
+def _instant(value: Any) -> datetime | None:
+    if isinstance(value, bytes):
+        value = from_sqlite_text(value.decode())
+    if not isinstance(value, datetime):
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, select
 
@@ -12,7 +12,7 @@ from app.core.clock import Clock
 from app.core.database import Database
 from app.core.errors import BadArgument, RootRefused
 from app.core.own_tables import service_state
-from app.core.safe_files import ReadOnlyRoot, Root, create_marker, view_root
+from app.core.safe_files import ReadOnlyRoot, Root, create_marker, folds_names, view_root
 from app.core.settings_file import nearest
 from app.retention import stored_state
 from app.retention.settings import LOGS, RetentionSettings
@@ -32,6 +32,23 @@ class RootState:
     """None: ready. Else why nothing is deleted there, and what mends it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What the database knows of a root."""
+
+    marker_id: str
+    folds_names: bool
+    one_spelling: bool
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> "_Known":
+        return cls(
+            marker_id=value["id"],
+            folds_names=value.get("folds_names", False),
+            one_spelling=value.get("one_spelling", False),
+        )
+
+
 @dataclass(kw_only=True)
 class OpenRoots(Generic[AnyRoot]):
     """The roots of a run: those that are open, and why the others are held."""
@@ -41,8 +58,15 @@ class OpenRoots(Generic[AnyRoot]):
 
     def hold(self, name: str, why: str) -> None:
         """Touch this root no more in this run."""
-        self.ready.pop(name, None)
         self.held[name] = why
+        self.ready.pop(name, None)
+
+    def usable(self, name: str) -> AnyRoot:
+        """Return a root. Raises RootRefused where it is held, by whichever thread."""
+        root = self.ready.get(name)
+        if root is None:
+            raise RootRefused(self.held[name])
+        return root
 
 
 def root_folders(settings: RetentionSettings, below_home: Callable[[Path], Path], logs: Path) -> dict[str, Path]:
@@ -51,12 +75,18 @@ def root_folders(settings: RetentionSettings, below_home: Callable[[Path], Path]
 
 
 def init_roots(
-    database: Database, folders: Mapping[str, Path], clock: Clock, names: Iterable[str] = ()
+    database: Database,
+    folders: Mapping[str, Path],
+    clock: Clock,
+    names: Iterable[str] = (),
+    *,
+    one_spelling: bool = False,
 ) -> list[RootState]:
     """Mark the named roots (all without names), creating their folders, and remember the ids; return what was marked.
 
-    Running it again is harmless, and after a change of volume it accepts the new one. Raises BadArgument for an
-    unknown name, RootRefused for a folder that may not be a root.
+    Running it again is harmless, and after a change of volume it accepts the new one. With `one_spelling` the operator
+    vouches that every file has one spelling in all rows: where the file system takes several for one name, the root is
+    held without that. Raises BadArgument for an unknown name, RootRefused for a folder that may not be a root.
     """
     chosen = list(names) or list(folders)
     for name in chosen:
@@ -66,7 +96,7 @@ def init_roots(
             )
         if why := _overlap(name, folders):
             raise RootRefused(f"root {name}: {why}")
-    return [_init(database, name, folders[name], clock) for name in chosen]
+    return [_init(database, name, folders[name], clock, one_spelling=one_spelling) for name in chosen]
 
 
 def list_roots(database: Database, folders: Mapping[str, Path]) -> list[RootState]:
@@ -92,7 +122,7 @@ def open_roots(
 ) -> Iterator[OpenRoots[AnyRoot]]:
     """Open the named roots with `open_root` or `view_root`; a root whose marker is not the known one is held."""
     with database.read() as connection:
-        known = known_ids(connection)
+        known = _known_roots(connection)
     opened: OpenRoots[AnyRoot] = OpenRoots()
     with ExitStack() as stack:
         for name in sorted(set(names)):
@@ -103,26 +133,40 @@ def open_roots(
         yield opened
 
 
-def known_ids(connection: Connection) -> dict[str, str]:
-    """Return root name -> the marker id that `init_roots` stored."""
+def _known_roots(connection: Connection) -> dict[str, _Known]:
     rows = connection.execute(
         select(service_state.c.key, service_state.c.value).where(service_state.c.key.startswith(_KEY, autoescape=True))
     )
-    return {row.key.removeprefix(_KEY): row.value["id"] for row in rows}
+    return {row.key.removeprefix(_KEY): _Known.of(row.value) for row in rows}
 
 
 def _open(
-    opener: Callable[[str, Path, str | None], AnyRoot], name: str, folders: Mapping[str, Path], known: Mapping[str, str]
+    opener: Callable[[str, Path, str | None], AnyRoot],
+    name: str,
+    folders: Mapping[str, Path],
+    known: Mapping[str, _Known],
 ) -> AnyRoot:
     if why := _overlap(name, folders):
         raise RootRefused(f"root {name}: {why}")
     if name in known:
-        return opener(name, folders[name], known[name])
+        opened = opener(name, folders[name], known[name].marker_id)
+        if (opened.ignores_case or known[name].folds_names) and not known[name].one_spelling and name != LOGS:
+            opened.close()
+            raise RootRefused(_several_spellings(name, folders[name]))
+        return opened
     # Tells a folder without a marker, where that is the first trouble.
     opener(name, folders[name], None).close()
     raise RootRefused(
         f"root {name}: {folders[name]} is marked, but not known to this database; "
         f"if it belongs to it, run `gengfu roots init {name}`"
+    )
+
+
+def _several_spellings(name: str, path: Path) -> str:
+    return (
+        f"root {name}: names that differ only in case or in composed letters are one file in {path}, so that a row may "
+        f"name a file in a spelling that we don't recognise; if the application always stores one spelling, run "
+        f"`gengfu roots init {name} --one-spelling`"
     )
 
 
@@ -143,11 +187,17 @@ def _own_folders(home: Path) -> tuple[Path, ...]:
     return (home / "reports", *(home / "var" / name for name in ("run", "broker", "backups")))
 
 
-def _init(database: Database, name: str, path: Path, clock: Clock) -> RootState:
+def _init(database: Database, name: str, path: Path, clock: Clock, *, one_spelling: bool) -> RootState:
     try:
         marker_id = create_marker(path)
+        folds = folds_names(path)
     except RootRefused as error:
         raise RootRefused(f"root {name}: {error}") from error
+    value = {"id": marker_id, "path": str(path), "folds_names": folds}
     with database.write() as connection:
-        stored_state.put(connection, _KEY + name, {"id": marker_id, "path": str(path)}, clock.now())
-    return RootState(name=name, path=path, marker_id=marker_id, why_held=None)
+        known = _known_roots(connection).get(name)
+        # Given once, the word holds for this volume.
+        vouched = one_spelling or (known is not None and known.marker_id == marker_id and known.one_spelling)
+        stored_state.put(connection, _KEY + name, {**value, "one_spelling": vouched}, clock.now())
+    why_held = _several_spellings(name, path) if folds and not vouched and name != LOGS else None
+    return RootState(name=name, path=path, marker_id=marker_id, why_held=why_held)

@@ -1,13 +1,16 @@
 """`[retention]`: how long things are kept, which folders may be cleaned, and which column names files in which."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from app.core.measures import Age
 from app.core.settings_file import Section, nearest
 from app.core.source_tables import RECEIPT_FILE_COLUMNS, TASK_FILE_COLUMNS
+from app.retention.rule_settings import FolderRuleSettings, GuardSettings, RowRuleSettings, check_folders, check_rules
 
 LOGS = "logs"
 """The root of our own log folder; it follows GENGFU_HOME and is not set by hand."""
@@ -26,7 +29,7 @@ class RootSettings(Section):
 
     path: Path
     """Relative paths are taken from GENGFU_HOME."""
-    aliases: list[str] = Field(default_factory=list)
+    aliases: list[str] = Field(default=[])
     """Prefixes under which the application stores paths of this folder, such as `/app/uploads`."""
 
     @field_validator("aliases")
@@ -49,19 +52,43 @@ class RetentionSettings(Section):
     log_files_days: int = Field(default=30, ge=1, le=36500)
     temp_age: Literal["modified", "newest"] = "modified"
     """`modified`: since the last change of content; `newest`: also since the last access and status change."""
-    batch_size: int = Field(default=2000, ge=100, le=20000)
-    """Rows in one transaction; at most, for it halves while the database is busy."""
+    batch_size: int = Field(default=10_000, ge=100, le=20000)
+    """Most rows in one transaction. It starts at 5,000 (SQLite 1,000), goes towards transactions of 75 ms, and
+    halves while the database is busy."""
+    connections: int = Field(default=1, ge=1, le=4)
+    """Connections over which the rows of one rule are deleted at the same time on PostgreSQL; SQLite has one writer."""
     max_seconds: int = Field(default=1500, ge=1, le=86400)
+    max_replay_lag_s: int = Field(default=0, ge=0, le=86400)
+    """Row rules stop while a replica of the PostgreSQL server is further behind than this (seconds); 0: never."""
     temp_roots: list[str] = Field(default_factory=lambda: ["temp"])
-    log_roots: list[str] = Field(default_factory=list)
+    log_roots: list[str] = Field(default=[])
     """Roots with logs of the application, besides our own log folder."""
     log_patterns: list[str] = Field(default_factory=lambda: ["*.log", "*.log.*", "*.log-*"], min_length=1)
-    keep_logs: list[str] = Field(default_factory=list)
+    keep_logs: list[str] = Field(default=[])
     """Log names (patterns) that are never removed; what a process holds open and our own sinks are kept anyway."""
-    roots: dict[str, RootSettings] = Field(default_factory=dict, validate_default=True)
-    task_files: dict[str, str] = Field(default_factory=dict, validate_default=True)
+    default_rules: bool = True
+    """The rules `completed` and `failed` over the tables of `[source]`."""
+    rules: dict[str, RowRuleSettings] = Field(default={})
+    """Further rules, for any table."""
+    folders: dict[str, FolderRuleSettings] = Field(default={})
+    """Further rules for files by age or size."""
+    guards: GuardSettings = GuardSettings()
+    keep_deleted: Age = timedelta(0)
+    """Deleted rows are archived and their files moved aside for so long: `retention undo` brings them back."""
+    file_grace: Age = timedelta(0)
+    """Files go so long after their rows: with a replicated database the time within which a fail-over may bring rows
+    back."""
+    slow: bool = False
+    """Run also where an index is missing and every batch reads whole tables."""
+    cascades: list[str] = Field(default=[])
+    """Tables of which the database itself may delete rows together with those of a rule (ON DELETE CASCADE): these are
+    neither counted nor archived, and no file of theirs is removed."""
+    landlock: Literal["auto", "required", "off"] = "auto"
+    """Let the kernel itself confine the process that cleans to the roots and our own folders."""
+    roots: dict[str, RootSettings] = Field(default={}, validate_default=True)
+    task_files: dict[str, str] = Field(default={}, validate_default=True)
     """Column of the task table -> root of its files; an empty root: the column names no files of ours."""
-    receipt_files: dict[str, str] = Field(default_factory=dict, validate_default=True)
+    receipt_files: dict[str, str] = Field(default={}, validate_default=True)
 
     @field_validator("roots", mode="before")
     @classmethod
@@ -121,12 +148,17 @@ class RetentionSettings(Section):
                 # There files go by age alone, whatever rows say.
                 if root in self.file_roots:
                     raise ValueError(f"{key} names {root!r}, which holds files of rows; give it a folder of its own")
+        check_rules(self.rules, self.roots)
+        check_folders(self.folders, (*self.roots, LOGS), self.file_roots)
         return self
 
     @property
     def file_roots(self) -> frozenset[str]:
         """Roots in which files of rows stand."""
-        return frozenset(root for root in (*self.task_files.values(), *self.receipt_files.values()) if root)
+        mappings = [self.task_files, self.receipt_files]
+        for rule in self.rules.values():
+            mappings += [rule.files, *(child.files for child in rule.children)]
+        return frozenset(root for mapping in mappings for root in mapping.values() if root)
 
 
 def _with_default_path(name: str, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -11,27 +12,41 @@ from app.core.database import Database
 from app.core.own_tables import file_outbox
 from app.core.safe_files import show
 from app.core.source_tables import SourceTables
-from app.retention.expiry import Expiry, expired, expiries, frozen_now
+from app.retention.expiry import expired, frozen_now
 from app.retention.outbox import pending_files, stuck_files, stuck_paths
+from app.retention.presence import why_refused
+from app.retention.remaining import kept_by
+from app.retention.rule_runs import RuleRun, last_runs
+from app.retention.rules import RowRule, row_rules
 from app.retention.settings import RetentionSettings
 
 _SCAN_S = 120.0
 _SHOWN = 20
 _DAY = timedelta(days=1)
+_RUNS = 100
+_SUCCESS = ("done", "budget")
 
 
-def retention_status(database: Database, source: SourceTables, settings: RetentionSettings) -> dict[str, Any]:
-    """Return expired rows by state, those of the next day, the age of the oldest (hours) and the files still to go.
+def retention_status(
+    database: Database, source: SourceTables, settings: RetentionSettings, folders: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Return expired rows by rule, those of the next day, the age of the oldest (hours) and the files still to go.
 
-    `stuck` shows at most twenty of the files that could not be removed in five attempts.
+    `stuck` shows at most twenty of the files that could not be removed in five attempts; `refused` tells of rules whose
+    tables are not there. Of each rule `last` is its last run, and `last_success` when one last went to its end.
     """
-    with database.read(deadline_s=_SCAN_S) as connection:
+    with database.read() as connection:
         now = frozen_now(connection)
-        states = [_state(connection, source, rule) for rule in expiries(settings, source.statuses, now)]
+    rules = row_rules(source, settings, folders)
+    refused = {rule.name: why for rule in rules if (why := why_refused(database, rule)) is not None}
+    states = [_state(database, rule, now) for rule in rules if rule.name not in refused]
+    with database.read(deadline_s=_SCAN_S) as connection:
         return {
-            "expired": _summed(states, "expired"),
-            "expires_within_24_h": _summed(states, "next"),
+            "expired": {state["rule"]: state["expired"] for state in states},
+            "expires_within_24_h": {state["rule"]: state["next"] for state in states},
             "lag_hours": max((state["lag_hours"] for state in states), default=0.0),
+            "rules": states,
+            "refused": refused,
             "pending_files": pending_files(connection),
             "next_retry_at": _iso(connection.execute(_NEXT).scalar()),
             "stuck_files": stuck_files(connection),
@@ -45,24 +60,37 @@ def retention_status(database: Database, source: SourceTables, settings: Retenti
 _NEXT = select(func.min(file_outbox.c.next_at)).where(file_outbox.c.state == "pending")
 
 
-def _state(connection: Connection, source: SourceTables, rule: Expiry) -> dict[str, Any]:
-    tasks, dialect = source.tasks, connection.dialect.name
-    tomorrow = Expiry(state=rule.state, word=rule.word, cutoff=rule.cutoff + _DAY)
-    count, oldest = connection.execute(
-        select(func.count(), func.min(tasks.table.c.completed_at)).where(expired(tasks, rule, dialect))
-    ).one()
-    within = connection.execute(
-        select(func.count()).select_from(tasks.table).where(expired(tasks, tomorrow, dialect))
-    ).scalar_one()
-    lag = (rule.cutoff - oldest).total_seconds() / 3600 if oldest else 0.0
-    return {"state": rule.state, "expired": count, "next": within - count, "lag_hours": round(lag, 1)}
+def _state(database: Database, rule: RowRule, now: datetime) -> dict[str, Any]:
+    kept = kept_by(database, rule, now - rule.keep)
+    with database.read(deadline_s=_SCAN_S) as connection:
+        within = _count(connection, rule, now - rule.keep + _DAY)
+        runs = last_runs(connection, rule.name, _RUNS)
+    ended = next((run for run in runs if run.state in _SUCCESS), None)
+    return {
+        "rule": rule.name,
+        "last": _run(runs[0]) if runs else None,
+        "last_success": _iso(ended.started_at) if ended is not None else None,
+        "table": rule.table_name,
+        "expired": kept.expired,
+        "next": within - kept.expired,
+        "lag_hours": kept.lag_hours,
+    }
 
 
-def _summed(states: list[dict[str, Any]], key: str) -> Mapping[str, int]:
-    sums: dict[str, int] = {}
-    for state in states:
-        sums[state["state"]] = sums.get(state["state"], 0) + state[key]
-    return sums
+def _run(run: RuleRun) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "state": run.state,
+        "started_at": _iso(run.started_at),
+        "rows": run.rows,
+        "reasons": [reason.text for reason in run.reasons],
+        "approved_by": run.approved_by,
+    }
+
+
+def _count(connection: Connection, rule: RowRule, cutoff: datetime) -> int:
+    condition = expired(rule, cutoff, connection.dialect.name)
+    return int(connection.execute(select(func.count()).select_from(rule.table).where(condition)).scalar_one())
 
 
 def _iso(instant: datetime | None) -> str | None:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, case, cast, func
+from sqlalchemy import ColumnElement, LargeBinary, Text, case, cast, func
 
 from app.core.errors import PathRefused
 from app.core.safe_files import Reason, show
-from app.core.source_tables import SourceTable, SourceTables
 from app.retention.settings import RetentionSettings
 
 NOT_UTF8 = "not_utf8"
@@ -30,6 +29,12 @@ class FileColumn:
     prefixes: tuple[str, ...]
     """Spellings of the root at the start of a stored path, each with its closing slash, longest first."""
 
+    @property
+    def table(self) -> str:
+        """The name of the column's table; empty for a column without one."""
+        table = getattr(self.column, "table", None)
+        return str(table.fullname) if table is not None else ""
+
     def raw(self, dialect: str) -> ColumnElement[Any]:
         """Return what to select: SQLite may hold bytes that are no text, which the driver would choke on."""
         return cast(self.column, LargeBinary) if dialect == "sqlite" else self.column
@@ -39,10 +44,9 @@ class FileColumn:
 
         Raises PathRefused where it is no UTF-8: such a name can't be compared with those of other rows.
         """
-        text = self.text(value)
-        for prefix in self.prefixes:
-            if text.startswith(prefix):
-                return text[len(prefix) :]
+        text = value if isinstance(value, str) else self.text(value)
+        if text.startswith(self.prefixes):
+            return next(text[len(prefix) :] for prefix in self.prefixes if text.startswith(prefix))
         return text
 
     @staticmethod
@@ -52,46 +56,32 @@ class FileColumn:
 
     def relative_sql(self) -> ColumnElement[Any]:
         """Return the same as an SQL expression."""
+        # SQLite may hold a path as a blob, which equals no text.
+        stored = cast(self.column, Text)
         whens = [
-            (func.substr(self.column, 1, len(prefix)) == prefix, func.substr(self.column, len(prefix) + 1))
+            (func.substr(stored, 1, len(prefix)) == prefix, func.substr(stored, len(prefix) + 1))
             for prefix in self.prefixes
         ]
-        return case(*whens, else_=self.column)
+        return case(*whens, else_=stored)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileColumns:
-    """Every column that names files."""
+    """Columns that name files."""
 
-    tasks: tuple[FileColumn, ...]
-    receipts: tuple[FileColumn, ...]
-
-    @property
-    def all(self) -> tuple[FileColumn, ...]:
-        return (*self.tasks, *self.receipts)
+    all: tuple[FileColumn, ...] = ()
 
     @property
     def roots(self) -> frozenset[str]:
-        """Roots that rows need."""
+        """Roots that they name."""
         return frozenset(column.root for column in self.all)
 
 
-def file_columns(source: SourceTables, settings: RetentionSettings, folders: Mapping[str, Path]) -> FileColumns:
-    """Return the file columns that the application has and the settings give a root."""
-    return FileColumns(
-        tasks=_of_table(source.tasks, settings.task_files, settings, folders),
-        receipts=_of_table(source.receipts, settings.receipt_files, settings, folders) if source.receipts else (),
-    )
-
-
-def _of_table(
-    table: SourceTable, mapping: Mapping[str, str], settings: RetentionSettings, folders: Mapping[str, Path]
-) -> tuple[FileColumn, ...]:
-    return tuple(
-        FileColumn(column=table.column(logical), root=root, prefixes=_prefixes(root, settings, folders))
-        for logical, root in mapping.items()
-        if root and table.has(logical)
-    )
+def file_column(
+    column: ColumnElement[Any], root: str, settings: RetentionSettings, folders: Mapping[str, Path]
+) -> FileColumn:
+    """Return a column whose values name files of `root`."""
+    return FileColumn(column=column, root=root, prefixes=_prefixes(root, settings, folders))
 
 
 def _prefixes(root: str, settings: RetentionSettings, folders: Mapping[str, Path]) -> tuple[str, ...]:

@@ -1,25 +1,52 @@
-"""The counts of a run, committed together with what they count.
+"""The counts of a run and how far its passes came, committed together with what they count.
 
 A run that is killed leaves its counts in the database, and the next run's report includes them: every row and every
-file is reported exactly once, whenever the kill came.
+file is reported exactly once, whenever the kill came. Cursors outlive the report: a pass that did not come to its end
+goes on from there.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
 
 from sqlalchemy import Connection
 
 from app.retention import stored_state
+from app.retention.batch import Cursor
+from app.retention.pass_progress import Step
 from app.retention.workplace import Workplace
 
 _KEY = "retention:tally"
 REFUSED = "refused."
 """Prefix of the counts by reason."""
+_RULE = "rule."
+
+
+def rule_key(rule: str, what: str) -> str:
+    """Return the name under which a rule's `rows`, `children`, `files`, `bytes` or `batches` are counted."""
+    return f"{_RULE}{rule}.{what}"
+
+
+def without_rules(counts: Counter[str]) -> dict[str, int]:
+    """Return the counts that are not of single rules."""
+    return {key: count for key, count in counts.items() if not key.startswith(_RULE)}
+
+
+@dataclass(kw_only=True)
+class Entry:
+    """What one transaction adds once it is committed."""
+
+    connection: Connection
+    counts: Counter[str] = field(default_factory=Counter)
+    step: Step | None = None
+    """How much further it brings a pass."""
 
 
 class Tally:
-    """Counts since the last report, by name; refusals as `refused.REASON`."""
+    """Counts since the last report, by name; refusals as `refused.REASON`. Safe to use from several threads."""
 
     def __init__(self, place: Workplace, run_id: str) -> None:
         """Take over what a killed run left behind."""
@@ -29,25 +56,57 @@ class Tally:
         self.interrupted_runs: tuple[str, ...] = tuple(left.get("run_ids", ()))
         self.carried: Counter[str] = Counter(left.get("counts", {}))
         self.counts: Counter[str] = Counter(self.carried)
+        self.cursors: dict[str, Cursor] = {name: (at[0], at[1]) for name, at in left.get("cursors", {}).items()}
         self.run_id = run_id
         self._run_ids = [*self.interrupted_runs, run_id]
+        self._turn = Lock()
 
     @contextmanager
     def transaction(self) -> Iterator[tuple[Connection, Counter[str]]]:
         """Give a maintenance transaction and an empty counter that counts once the transaction is committed."""
-        added: Counter[str] = Counter()
-        with self._place.database.maintain() as connection:
-            yield connection, added
-            if added:
-                self._store(connection, self.counts + added)
-        self.counts.update(added)
-        self._place.on_progress(self.counts)
+        with self.entry() as entry:
+            yield entry.connection, entry.counts
+
+    @contextmanager
+    def entry(self) -> Iterator[Entry]:
+        """Give the same with a step; the counts and cursors of all passes cost one statement."""
+        with ExitStack() as turn:
+            with self._place.database.maintain() as connection:
+                entry = Entry(connection=connection)
+                yield entry
+                # One commits after the other: what is stored is computed from what is committed.
+                turn.enter_context(self._turn)
+                cursors = self._moved(entry)
+                if entry.counts:
+                    self._store(connection, self.counts + entry.counts, cursors)
+            self.counts.update(entry.counts)
+            self.cursors = cursors
+            if entry.step is not None:
+                entry.step.progress.settle(entry.step)
+            self._place.on_progress(self.counts)
+
+    def keep_cursors(self, names: Collection[str]) -> None:
+        """Forget the cursors of passes that no rule has any more."""
+        self.cursors = {name: cursor for name, cursor in self.cursors.items() if name in names}
 
     def close(self) -> None:
         """Forget the stored counts: the report has them now."""
         with self._place.database.maintain() as connection:
-            stored_state.remove(connection, _KEY)
+            if self.cursors:
+                stored_state.put(connection, _KEY, {"cursors": self.cursors}, self._place.clock.now())
+            else:
+                stored_state.remove(connection, _KEY)
 
-    def _store(self, connection: Connection, counts: Counter[str]) -> None:
-        value = {"run_ids": self._run_ids, "counts": dict(counts)}
+    def _moved(self, entry: Entry) -> dict[str, Cursor]:
+        if entry.step is None:
+            return self.cursors
+        progress = entry.step.progress
+        others = {name: cursor for name, cursor in self.cursors.items() if name != progress.name}
+        cursor = progress.stands_at(entry.step)
+        return others if cursor is None else others | {progress.name: cursor}
+
+    def _store(self, connection: Connection, counts: Counter[str], cursors: dict[str, Cursor]) -> None:
+        value: dict[str, Any] = {"run_ids": self._run_ids, "counts": dict(counts)}
+        if cursors:
+            value["cursors"] = cursors
         stored_state.put(connection, _KEY, value, self._place.clock.now())

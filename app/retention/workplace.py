@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from app.core.clock import Clock
@@ -12,6 +13,21 @@ from app.retention.settings import RetentionSettings
 
 def _nothing(_told: object) -> None:
     """Take no notice."""
+
+
+def _not_halted() -> str | None:
+    """Nobody wants the clean-up to stop."""
+    return None
+
+
+def _all_counted(_table: str, _cutoff: datetime) -> str | None:
+    """Nobody wants the rows counted before they go."""
+    return None
+
+
+def _not_critical(_folder: Path) -> bool:
+    """No disk is nearly full."""
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,5 +46,12 @@ class Workplace:
     lock_file: Path
     on_progress: Callable[[Mapping[str, int]], None] = _nothing
     """Called after every transaction with the counts so far."""
+    halted: Callable[[], str | None] = _not_halted
+    """Asked between batches: why the run is to stop now (paused, shutting down), or None."""
+    uncounted: Callable[[str, datetime], str | None] = _all_counted
+    """Asked before a rule's first delete with its table and cutoff: which statistics its rows are still needed for, or
+    None."""
+    critical: Callable[[Path], bool] = _not_critical
+    """Tells whether the disk of a folder is so full that files must go before rows."""
     checkpoint: Callable[[str], None] = _nothing
     """Called at every point between two effects; fault tests end the run there."""

@@ -15,7 +15,7 @@ def close_backlog(ledger: Ledger, specs: Iterable[JobSpec], zone: ZoneInfo, now:
     What waits is closed as skipped. What passed while no beat was there is entered as missed: otherwise the next beat
     would catch it up.
     """
-    last = ledger.last_due()
+    last = ledger.last_due(until=now)
     plans = [plan_job(spec, zone, last.get(spec.name), now) for spec in specs]
     passed = [(plan.job, due) for plan in plans for due in (*plan.missed, *plan.send) if due <= now]
     return ledger.plan(passed, now, missed=set(passed)) + ledger.clear(now)

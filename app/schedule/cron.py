@@ -1,11 +1,14 @@
 """When a job is due: five-field cron expressions in a time zone (DST rules of cronsim), and `@every Ns`."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
 from app.schedule.settings import interval_seconds
+
+_OF_EVERY_HOUR = re.compile(r"^(Every \w+ minute) of every hour$")  # goes without saying
 
 
 def next_due(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
@@ -24,11 +27,17 @@ def latest_due(cron: str, zone: ZoneInfo, at: datetime) -> datetime:
     return next(CronSim(cron, start.astimezone(zone), reverse=True)).astimezone(UTC)
 
 
+def is_due(cron: str, zone: ZoneInfo, at: datetime) -> bool:
+    """Tell whether `cron` is due in `zone` at this very instant."""
+    return next_due(cron, zone, at - timedelta(seconds=1)) == at
+
+
 def in_words(cron: str) -> str:
     """Return `cron` as an English sentence."""
     if seconds := interval_seconds(cron):
         return f"every {seconds} s"
-    return CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC)).explain()
+    told = CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC)).explain()
+    return _OF_EVERY_HOUR.sub(r"\1", told)
 
 
 def _multiple(instant: datetime, seconds: int) -> datetime:

@@ -1,4 +1,4 @@
-"""The sign of life of a run: renews its lease and its row while the work goes on."""
+"""The sign of life of a run: renews what it holds while the work goes on."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -14,47 +14,36 @@ EVERY_S = 30.0
 
 log = structlog.get_logger("gengfu.run")
 
-Renewal = Callable[[], bool]
-"""Renews something; False where it is lost."""
+Renew = Callable[[], Sequence[str]]
+"""Renews what a run holds and returns what of it was lost since the last call."""
 
 
 class Heartbeat:
-    """Calls the renewals every `every_s` seconds in a thread of its own for the time of a `with` block."""
+    """Calls `renew` every `every_s` seconds in a thread of its own for the time of a `with` block."""
 
-    def __init__(self, renewals: Sequence[Renewal], every_s: float = EVERY_S) -> None:
-        self._renewals = list(renewals)
+    def __init__(self, renew: Renew, every_s: float = EVERY_S) -> None:
+        self._renew = renew
         self._every_s = every_s
         self._end = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.lost = False
-        """Whether a renewal was refused: somebody else has the work now."""
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._renewals:
-            self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-            self._thread.start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
 
     def _run(self) -> None:
-        while self._renewals and not self._end.wait(self._every_s):
-            # One that is lost ends nothing but itself: the others keep second runs away for as long as this one lasts.
-            self._renewals = [renew for renew in self._renewals if self._beat(renew)]
-
-    def _beat(self, renew: Renewal) -> bool:
-        try:
-            if renew():
-                return True
-        except GengfuError as error:
-            # The lease lasts for several beats; the database may be back at the next one.
-            log.warning("heartbeat_failed", error=str(error))
-            return True
-        self.lost = True
-        log.error("lease_lost", what="somebody else goes on with this work")
-        return False
+        while not self._end.wait(self._every_s):
+            try:
+                lost = self._renew()
+            except GengfuError as error:
+                # The lease lasts for several beats; the database may be back at the next one.
+                log.warning("heartbeat_failed", error=str(error))
+                continue
+            for what in lost:
+                log.error("lease_lost", what=what, why="somebody else goes on with this work")

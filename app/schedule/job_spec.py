@@ -28,6 +28,8 @@ class JobSpec:
     """A missed slot older than this is not run any more."""
     start_grace_s: int = 60
     """A slot at most this late was not missed."""
+    minimum_s: float | None = None
+    """A run that succeeds in less can't have done its work; None: it may be as short as it likes."""
 
     def zone(self, general: ZoneInfo) -> ZoneInfo:
         """Return the zone in which `cron` is meant: the job's own, or `general` where it names none."""

@@ -4,15 +4,29 @@ The lease decides who leads; the monotonic deadline makes a leader that was cut 
 second before anybody else may take over.
 """
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from app.core.clock import Clock
-from app.schedule.leases import Held, Leases
+from app.schedule.leases import Held, LeaseHolder, Leases
 
 BEAT = "beat"
 LIFE = timedelta(seconds=15)
 RENEW_EVERY_S = 5.0
 _MARGIN_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vacancy:
+    """The time before this process took the lease during which nobody had it."""
+
+    start: datetime | None
+    """None where nobody led before, or nobody knows until when."""
+    end: datetime
+
+    def __contains__(self, instant: datetime) -> bool:
+        """Tell whether nobody led at that instant; a lease does not cover its end."""
+        return instant < self.end and (self.start is None or instant >= self.start)
 
 
 class Leadership:
@@ -25,6 +39,12 @@ class Leadership:
         self._held: Held | None = None
         self._steps_down_at = float("-inf")
         self._renew_at = float("-inf")
+        self._vacancy = Vacancy(start=None, end=clock.now())
+
+    @property
+    def vacancy(self) -> Vacancy:
+        """How long nobody led before this process took the lease it holds."""
+        return self._vacancy
 
     @property
     def leads(self) -> bool:
@@ -41,7 +61,9 @@ class Leadership:
             return True
         now = self._clock.now()
         if self._held is None or not self._leases.renew(self._held, now):
+            before = self._leases.holder(BEAT)
             self._held = self._leases.take(BEAT, self._owner, host=self._host, pid=self._pid, now=now)
+            self._vacancy = Vacancy(start=_end(before, now), end=now)
         if self._held is None:
             self._steps_down_at = float("-inf")
             return False
@@ -55,3 +77,10 @@ class Leadership:
         held, self._held, self._steps_down_at = self._held, None, float("-inf")
         if held is not None:
             self._leases.give_back(held, self._clock.now())
+
+
+def _end(before: LeaseHolder | None, now: datetime) -> datetime | None:
+    """When the lease that was free for us ended; one given by a clock that was set back since does not say."""
+    if before is None or before.until > now + 2 * LIFE:
+        return None
+    return min(before.until, now)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Row, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Row, bindparam, func, literal_column, or_, select, update
 
 from app.core.database import Database
 from app.core.own_tables import slot
+from app.schedule.skip_scan import distinct
+from app.schedule.upsert import insert_into
 
 State = Literal["planned", "sent", "running", "succeeded", "failed", "skipped", "missed", "interrupted"]
 OPEN: tuple[State, ...] = ("planned", "sent", "running")
@@ -39,18 +40,11 @@ class Slot:
     run_id: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """The right to work on a slot until `lease_until`."""
-
-    job: str
-    due_at: datetime
-    owner: str
-    term: int
-    attempt: int
-
-
 _FIELDS = [slot.c[name] for name in Slot.__dataclass_fields__]
+_JOBS = distinct(slot.c.job)
+_NEWEST = select(func.max(slot.c.due_at)).where(slot.c.job == _JOBS.c.value, slot.c.due_at <= bindparam("until"))
+# One look into the index for each job: grouping would read the whole ledger.
+_LAST_DUE = select(_JOBS.c.value, _NEWEST.scalar_subquery().label("due_at")).where(_JOBS.c.value.is_not(None))
 
 
 class Ledger:
@@ -65,14 +59,13 @@ class Ledger:
         """Plan slots that are not in the ledger yet, closing those in `missed` at once; return how many were new."""
         if not slots:
             return 0
-        dialect = postgresql if self._database.dialect == "postgresql" else sqlite
         rows = [
             {"job": job, "due_at": due, "state": "planned", "attempt": 0, "term": 0, "planned_at": now}
             # In the same transaction: planned first and closed after, a kill in between would have them run.
             | ({"state": "missed", "closed_at": now, "note": "no beat was there"} if (job, due) in missed else {})
             for job, due in slots
         ]
-        statement = dialect.insert(slot).on_conflict_do_nothing(index_elements=["job", "due_at"])
+        statement = insert_into(slot, self._database.dialect).on_conflict_do_nothing(index_elements=["job", "due_at"])
         with self._database.write() as connection:
             return sum(connection.execute(statement, row).rowcount for row in rows)
 
@@ -99,40 +92,6 @@ class Ledger:
         """Close a slot that is not run: missed or skipped, with the reason; False where it is no longer open."""
         return self._change(job, due_at, ("planned", "sent"), state=state, closed_at=now, note=note)
 
-    def claim(self, job: str, due_at: datetime, owner: str, run_id: str, now: datetime) -> Claim | None:
-        """Take the slot for `owner`, or None where it is closed, unknown, or claimed by a live worker."""
-        with self._database.write() as connection:
-            changed = connection.execute(
-                update(slot)
-                .where(slot.c.job == job, slot.c.due_at == due_at, slot.c.state.in_(("planned", "sent")))
-                .values(
-                    state="running",
-                    owner=owner,
-                    run_id=run_id,
-                    lease_until=now + LEASE,
-                    term=slot.c.term + 1,
-                    attempt=slot.c.attempt + 1,
-                )
-            )
-            if not changed.rowcount:
-                return None
-            row = connection.execute(
-                select(slot.c.term, slot.c.attempt).where(slot.c.job == job, slot.c.due_at == due_at)
-            ).one()
-        return Claim(job=job, due_at=due_at, owner=owner, term=row.term, attempt=row.attempt)
-
-    def renew(self, claim: Claim, now: datetime) -> bool:
-        """Prolong a claim; False where it was lost, and the work must stop."""
-        return self._change_claimed(claim, lease_until=now + LEASE)
-
-    def close(self, claim: Claim, state: State, now: datetime) -> bool:
-        """Close a slot that was run; False where the claim was lost to somebody else meanwhile."""
-        return self._change_claimed(claim, state=state, closed_at=now, lease_until=None)
-
-    def offer_again(self, claim: Claim, at: datetime) -> bool:
-        """Give a claimed slot back to be sent again from `at` on: its run failed for a passing reason."""
-        return self._change_claimed(claim, state="planned", lease_until=None, owner=None, not_before=at)
-
     def clear(self, now: datetime) -> int:
         """Close every slot that is due and not in work as skipped; return how many."""
         waiting = (slot.c.state.in_(("planned", "sent")), slot.c.due_at <= now)
@@ -146,7 +105,7 @@ class Ledger:
 
         A slot that was claimed `MOST_ATTEMPTS` times is closed as interrupted: whatever kills its workers would go on.
         """
-        dead = (slot.c.state == "running", slot.c.lease_until < now)
+        dead = (self._few("running"), slot.c.lease_until < now)
         with self._database.write() as connection:
             given_up = connection.execute(
                 update(slot)
@@ -155,15 +114,14 @@ class Ledger:
             ).rowcount
             offered = connection.execute(update(slot).where(*dead).values(state="planned", owner=None)).rowcount
             resent = connection.execute(
-                update(slot).where(slot.c.state == "sent", slot.c.sent_at < now - RESEND_AFTER).values(state="planned")
+                update(slot).where(self._few("sent"), slot.c.sent_at < now - RESEND_AFTER).values(state="planned")
             ).rowcount
         return Repairs(offered=offered, resent=resent, given_up=given_up)
 
-    def last_due(self) -> dict[str, datetime]:
-        """Return the newest slot of each job, whatever became of it: nothing before it is planned any more."""
-        newest = select(slot.c.job, func.max(slot.c.due_at).label("due_at")).group_by(slot.c.job)
+    def last_due(self, *, until: datetime) -> dict[str, datetime]:
+        """Return the newest slot of each job that was due by `until`, whatever became of it; none for one without."""
         with self._database.read() as connection:
-            return {row.job: row.due_at for row in connection.execute(newest)}
+            return {row.value: row.due_at for row in connection.execute(_LAST_DUE, {"until": until}) if row.due_at}
 
     def get(self, job: str, due_at: datetime) -> Slot | None:
         """Return one slot, or None where it was never planned."""
@@ -171,25 +129,19 @@ class Ledger:
             row = connection.execute(select(*_FIELDS).where(slot.c.job == job, slot.c.due_at == due_at)).one_or_none()
         return None if row is None else _slot(row)
 
+    def _few(self, state: State) -> ColumnElement[Any]:
+        """A state in which few slots are.
+
+        SQLite's statistics know only how many rows a state has on average: it would read the whole ledger.
+        """
+        wanted = slot.c.state == state
+        # Not typed as a boolean: SQLAlchemy would then write `= 1` behind it, which hides the index.
+        return func.likelihood(wanted, literal_column("0.0001")) if self._database.dialect == "sqlite" else wanted
+
     def _change(self, job: str, due_at: datetime, states: Sequence[State], **values: Any) -> bool:
         with self._database.write() as connection:
             changed = connection.execute(
                 update(slot).where(slot.c.job == job, slot.c.due_at == due_at, slot.c.state.in_(states)).values(values)
-            )
-        return bool(changed.rowcount)
-
-    def _change_claimed(self, claim: Claim, **values: Any) -> bool:
-        with self._database.write() as connection:
-            changed = connection.execute(
-                update(slot)
-                .where(
-                    slot.c.job == claim.job,
-                    slot.c.due_at == claim.due_at,
-                    slot.c.state == "running",
-                    slot.c.owner == claim.owner,
-                    slot.c.term == claim.term,
-                )
-                .values(values)
             )
         return bool(changed.rowcount)
 

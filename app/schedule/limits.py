@@ -2,18 +2,18 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from app.core.database import Database
 from app.core.own_tables import run, slot
-from app.schedule.leadership import BEAT, LIFE
-from app.schedule.leases import LeaseHolder, Leases
+from app.schedule.leadership import BEAT
+from app.schedule.leases import LeaseHolder, holder
 
 WINDOW = timedelta(days=1)
 LOOKED_AT = 20
@@ -124,12 +124,14 @@ def schedule_facts(database: Database, now: datetime, minimum_s: Mapping[str, fl
 
     `minimum_s` names the jobs that have a minimum duration. Raises the errors of `Database`.
     """
-    slots = _slots(database, now)
-    facts: list[dict[str, Any] | None] = [beat_down(Leases(database, LIFE).holder(BEAT), now)]
+    with database.read() as connection:
+        leader, slots = holder(connection, BEAT), _slots(connection, now)
+        runs_of = _runs(connection, {each.job for each in slots}, now)
+    facts: list[dict[str, Any] | None] = [beat_down(leader, now)]
     facts += missed_slots(slots, now)
     for job, own in _by_job(slots).items():
         expected = sum(each.due_at <= now for each in own)
-        runs = _runs(database, job, now, at_least=LOOKED_AT + 1)
+        runs = runs_of.get(job, [])
         today = [each for each in runs if each.started_at > now - WINDOW]
         facts += [run_too_often(job, today, expected)]
         if today:  # what was too long last week was told last week
@@ -149,23 +151,36 @@ def _interval(slots: Sequence[SeenSlot]) -> timedelta:
     return min((later.due_at - earlier.due_at for earlier, later in pairwise(slots)), default=timedelta())
 
 
-def _slots(database: Database, now: datetime) -> list[SeenSlot]:
-    columns = [slot.c[name] for name in SeenSlot.__dataclass_fields__]
-    with database.read() as connection:
-        rows = connection.execute(select(*columns).where(slot.c.state.in_(_STATES), slot.c.due_at > now - WINDOW))
-        return [SeenSlot(**dict(row._mapping)) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+def _slots(connection: Connection, now: datetime) -> list[SeenSlot]:
+    rows = connection.execute(_SLOTS, {"after": now - WINDOW})
+    return [SeenSlot(**dict(row._mapping)) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-def _runs(database: Database, job: str, now: datetime, *, at_least: int) -> list[SeenRun]:
-    """The runs of the last day, newest first, and older ones up to `at_least`; skipped ones say nothing."""
-    columns = [run.c[name] for name in SeenRun.__dataclass_fields__]
-    own = select(*columns).where(run.c.job == job, run.c.state != "skipped").order_by(run.c.started_at.desc())
-    with database.read() as connection:
-        rows = connection.execute(own.where(run.c.started_at > now - WINDOW)).all()
-        if len(rows) < at_least:
-            rows = connection.execute(own.limit(at_least)).all()
-    return [SeenRun(**dict(row._mapping)) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+def _runs(connection: Connection, jobs: Collection[str], now: datetime) -> dict[str, list[SeenRun]]:
+    """Return the runs of the last day of each job that had any, newest first; skipped ones say nothing.
+
+    Where they are too few to tell how long it takes, older ones follow.
+    """
+    runs: dict[str, list[SeenRun]] = {}
+    for seen in map(_run, connection.execute(_TODAY, {"jobs": list(jobs), "after": now - WINDOW})):
+        runs.setdefault(seen.job, []).append(seen)
+    few = [job for job, own in runs.items() if len(own) <= LOOKED_AT]
+    return runs | {job: [_run(row) for row in connection.execute(_NEWEST, {"of_job": job})] for job in few}
+
+
+def _run(row: Row[Any]) -> SeenRun:
+    return SeenRun(**dict(row._mapping))  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 _STATES = ("planned", "sent", "running", "succeeded", "failed", "skipped", "missed", "interrupted")
 """All of them: the index begins with the state."""
+_SLOTS = select(*(slot.c[name] for name in SeenSlot.__dataclass_fields__)).where(
+    slot.c.state.in_(_STATES), slot.c.due_at > bindparam("after")
+)
+_RUNS = (
+    select(*(run.c[name] for name in SeenRun.__dataclass_fields__))
+    .where(run.c.state != "skipped")
+    .order_by(run.c.started_at.desc())
+)
+_TODAY = _RUNS.where(run.c.job.in_(bindparam("jobs", expanding=True)), run.c.started_at > bindparam("after"))
+_NEWEST = _RUNS.where(run.c.job == bindparam("of_job")).limit(LOOKED_AT + 1)

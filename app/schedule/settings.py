@@ -1,6 +1,7 @@
 """`[schedule]`: whether and when jobs run."""
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
@@ -10,7 +11,8 @@ from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field
 
 from app.core.clock import SystemClock
-from app.core.settings_file import Section
+from app.core.errors import SettingsError
+from app.core.settings_file import Section, nearest
 from app.schedule.job_spec import MissedPolicy
 
 _EXAMPLE = "0 2 * * *"
@@ -75,6 +77,8 @@ class JobOverride(Section):
     """9 is the most urgent, on every broker."""
     missed: MissedPolicy | None = None
     """Slots that passed while no beat was there: `run_once` the newest, `run_each` all, `skip` none."""
+    minimum_s: float | None = Field(default=None, ge=0, le=86_400)
+    """Alert when a run succeeds in less than this (seconds)."""
 
 
 class ScheduleSettings(Section):
@@ -82,4 +86,15 @@ class ScheduleSettings(Section):
 
     enabled: bool = True
     """False: beat sends nothing; jobs still run by hand."""
-    jobs: dict[str, JobOverride] = Field(default_factory=dict)
+    jobs: dict[str, JobOverride] = Field(default={})
+
+    def refuse_unknown(self, jobs: Collection[str], queues: Collection[str]) -> None:
+        """Raise SettingsError where an override names a job or a queue that is none of these."""
+        for name, override in self.jobs.items():
+            if name not in jobs:
+                raise SettingsError(f"[schedule.jobs.{name}]: there is no job {name!r}{nearest(name, jobs)}")
+            if override.queue is not None and override.queue not in queues:
+                raise SettingsError(
+                    f"[schedule.jobs.{name}] queue: there is no queue {override.queue!r}"
+                    f"{nearest(override.queue, queues)}"
+                )

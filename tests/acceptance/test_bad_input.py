@@ -1,19 +1,12 @@
 """Wrong input of every kind through the real command line and the real worker: one clear line, nothing else lost."""
 
-import base64
 import json
-import pickle
 import sqlite3
-import uuid
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
-from processes import PROJECT, environment, free_port, run, started, valkey, wait_until
+from processes import PROJECT, environment, free_port, run
 
 _GENGFU = ("-m", "app")
 _MANAGER = ("celery_beat_manager.py",)
@@ -199,143 +192,6 @@ def _insert(database: sqlite3.Connection, **values: object) -> int:
     marks = ",".join("?" * len(row))
     database.execute(f"INSERT INTO tasks ({','.join(row)}) VALUES ({marks})", list(row.values()))
     return int(number)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Broker:
-    """A broker with a real worker behind it."""
-
-    home: Path
-    client: "redis.Redis[bytes]"
-    pid: int
-
-    def publish(self, queue: str, body: bytes, *, content_type: str = "application/json", **headers: object) -> None:
-        """Put a message of our own making on a queue, as any client of the broker can."""
-        properties = {
-            "correlation_id": str(uuid.uuid4()),
-            "delivery_mode": 2,
-            "delivery_info": {"exchange": queue, "routing_key": queue},
-            "priority": 0,
-            "body_encoding": "base64",
-            "delivery_tag": str(uuid.uuid4()),
-        }
-        envelope = {
-            "body": base64.b64encode(body).decode(),
-            "content-encoding": "binary" if "python" in content_type else "utf-8",
-            "content-type": content_type,
-            "headers": {"lang": "py", "id": str(uuid.uuid4()), "retries": 0, "timelimit": [None, None], **headers},
-            "properties": properties,
-        }
-        self.client.lpush(queue, json.dumps(envelope))
-
-    def holds_nothing(self) -> bool:
-        lists = [key for key in self.client.keys("*") if self.client.type(key) == b"list"]
-        return sum(self.client.llen(key) for key in lists) == 0 and self.client.hlen("unacked") == 0
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Broker]:
-    folder = tmp_path_factory.mktemp("poison")
-    port = free_port()
-    env = environment(folder / "home", CELERY_BROKER_URL=f"redis://127.0.0.1:{port}/0")
-    command = ("-m", "celery", "-A", "tasks", "worker", "-c", "1", "-l", "INFO")
-    assert run(*_GENGFU, "db", "upgrade", env=env).returncode == 0
-    client = redis.Redis(port=port)
-    with closing(client), valkey(folder / "valkey", port), started(*command, env=env, log=folder / "out") as worker:
-        lock = folder / "home" / "var" / "run"
-        wait_until(lambda: list(lock.glob("worker-*.lock")), "the worker is ready")
-        yield _Broker(home=folder / "home", client=client, pid=worker.pid)
-        assert worker.poll() is None, "the worker has died"
-
-
-class _Canary:
-    """What unpickling would do."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self._path,)
-
-
-_DISK = "tasks.monitoring_tasks.check_disk_space"
-_CLEANUP = "tasks.monitoring_tasks.cleanup_expired_tasks"
-_STATISTICS = "tasks.monitoring_tasks.generate_daily_statistics"
-_ALERTS = "tasks.monitoring_tasks.send_alert_notification"
-
-
-def _body(*args: object, **kwargs: object) -> bytes:
-    return json.dumps([args, kwargs, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode()
-
-
-_POISON: dict[str, tuple[str, bytes, dict[str, Any]]] = {
-    "unknown task": ("file", _body(), {"task": "nobody.knows"}),
-    "wrong arguments": ("file", _body("/etc/passwd", path="/etc"), {"task": _DISK}),
-    "a root in the message": ("low_priority", _body(root="/etc"), {"task": _CLEANUP}),
-    "a word for a truth value": ("low_priority", _body("false"), {"task": _CLEANUP}),
-    "a path for a day": ("receipt", _body("../../etc/2026-01-01"), {"task": _STATISTICS}),
-    "a slot of another age": ("file", _body(), {"task": _DISK, "slot": "0001-01-01T00:00:00+14:00"}),
-    "pickle": ("file", b"", {"task": _DISK, "content_type": "application/x-python-serialize"}),
-    "yaml": ("file", b"!!python/name:os.system", {"task": _DISK, "content_type": "application/x-yaml"}),
-    "no JSON": ("file", b"{{{{", {"task": _DISK}),
-    "no UTF-8": ("file", b"\xff\xfe\x00", {"task": _DISK}),
-    "nested without end": ("file", b"[" * 100_000 + b"]" * 100_000, {"task": _DISK}),
-    "ten megabytes": ("file", _body("x" * 10_000_000), {"task": _DISK}),
-    "a bad time": ("file", _body(), {"task": _DISK, "eta": "garbage"}),
-    "a table for a body": ("file", b'{"a": 1}', {"task": _DISK}),
-    "a short body": ("file", b"[1]", {"task": _DISK}),
-    "a text for a body": ("file", b'"abc"', {"task": _DISK}),
-    "null for a body": ("file", b"null", {"task": _DISK}),
-    "no task": ("file", _body(), {}),
-    "no id": ("file", _body(), {"task": _DISK, "id": None}),
-    "a number for an id": ("file", _body(), {"task": _DISK, "id": 5}),
-    "an id that no database takes": ("file", _body(), {"task": _DISK, "id": "a\0b\udcff"}),
-    "words for retries": ("file", _body(), {"task": _DISK, "retries": "x"}),
-    "words for limits": ("file", _body(), {"task": _DISK, "timelimit": ["a", "b"]}),
-    "limits without end": ("file", _body(), {"task": _DISK, "timelimit": [10**12, 10**12]}),
-    "one of Celery's own tasks": ("file", _body(1), {"task": "celery.accumulate"}),
-}
-
-
-@pytest.mark.parametrize("kind", _POISON)
-def test_a_poisonous_message_is_taken_off_once_and_the_worker_lives(broker: _Broker, kind: str) -> None:
-    queue, body, headers = _POISON[kind]
-    broker.publish(queue, body or pickle.dumps(_Canary(broker.home / "canary")), **headers)
-    # Behind it in the same queue: done only if the worker came past the poison.
-    marker = str(uuid.uuid4())
-    broker.publish(queue, _body("behind"), task=_ALERTS, id=marker)
-    wait_until(lambda: _result(broker, marker) is not None, "the message behind it was worked off", within_s=20)
-    wait_until(broker.holds_nothing, "the broker holds nothing back", within_s=20)
-    assert not (broker.home / "canary").exists()
-    assert "Unrecoverable error" not in (broker.home / "logs" / "celery_worker.log").read_text()
-
-
-def test_malformed_alerts_are_refused_one_by_one_and_the_good_one_is_told(broker: _Broker) -> None:
-    good = {"type": "disk", "message": "磁盘将满\x1b[2J", "severity": "critical"}
-    bad = [
-        1,
-        None,
-        {},
-        {"type": "t", "message": "m", "severity": "fatal"},
-        {**good, "value": "much"},
-        {**good, "labels": 5},
-    ]
-    number = str(uuid.uuid4())
-    broker.publish("high_priority", _body(alerts=[*bad, good]), task=_ALERTS, id=number)
-    wait_until(lambda: _result(broker, number) is not None, "the alerts were worked off", within_s=20)
-    result = _result(broker, number) or {}
-    assert [refusal["index"] for refusal in result["refused"]] == list(range(len(bad)))
-    assert result["sent"] == 1
-    told = (broker.home / "logs" / "critical_alerts.log").read_text()
-    assert "磁盘将满" in told
-    assert "\x1b" not in told
-
-
-def _result(broker: _Broker, number: str) -> dict[str, Any] | None:
-    with closing(sqlite3.connect(broker.home / "var" / "gengfu.db", timeout=10)) as database:
-        found = database.execute("SELECT result FROM gengfu_run WHERE id = ?", [number.replace("-", "")]).fetchone()
-    result: dict[str, Any] | None = json.loads(found[0]) if found and found[0] else None
-    return result
 
 
 def test_what_the_settings_promise_is_what_celery_got(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from processes import environment, free_port, run, started, valkey, wait_until
 
 BEAT = ("-m", "celery", "-A", "tasks", "beat")
 WORKER = ("-m", "celery", "-A", "tasks", "worker", "-c", "1")
-PARTS = {"settings", "database", "broker", "workers", "beat", "folders", "roots", "indexes", "clock"}
+PARTS = {"settings", "database", "broker", "workers", "beat", "folders", "roots", "landlock", "indexes", "clock"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +101,45 @@ def test_a_paused_job_is_shown_so_and_a_jobs_own_zone_is_told(home: Home, tmp_pa
     paused, other = job_of(facts, "cleanup-logs"), job_of(facts, "backup-database")
     assert (paused["state"], paused["next_run"]) == ("paused", None)
     assert paused["paused_since"]
-    assert (other["state"], other["timezone"]) == ("on", "Asia/Kathmandu")
-    lines = {line.split()[0]: line for line in zoned.manager("list").stdout.splitlines() if line.strip()}
+    assert (other["state"], other["timezone"]) == ("scheduled", "Asia/Kathmandu")
+    listed = zoned.manager("list").stdout.splitlines()
+    assert max(len(line.rstrip()) for line in listed) <= 80
+    lines = {line.split()[0]: line for line in listed if line.strip()}
     assert "paused" in lines["cleanup-logs"]
-    assert "01:00 +0545" in lines["backup-database"]
+    assert "01:00" in lines["backup-database"]
+    assert "+0545" in "".join(listed)
     assert zoned.manager("resume", "cleanup-logs").returncode == 0
-    assert job_of(zoned.json("status"), "cleanup-logs")["state"] == "on"
+    assert job_of(zoned.json("status"), "cleanup-logs")["state"] == "scheduled"
+
+
+def test_a_running_beat_follows_its_settings_file_and_tells_of_one_it_does_not_follow(
+    home: Home, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.mkdir()
+    file, log = config / "settings.toml", home.folder / "logs" / "celerybeat.log"
+    table = '[schedule.jobs.disk-space-check]\nqueue = "receipt"\ncron = '
+    file.write_text(f'{table}"0 0 1 1 *"\n')
+    watched = Home(folder=home.folder, env={**home.env, "GENGFU_CONFIG": str(config)})
+    with (
+        started(*BEAT, env=watched.env, log=tmp_path / "beat.out") as beat,
+        started(*WORKER, env=watched.env, log=tmp_path / "worker.out"),
+    ):
+        wait_until(lambda: watched.ticks() and watched.json("status")["workers"], "beat ticks, a worker is ready")
+        file.write_text(f'{table}"每秒"\n')
+        wait_until(lambda: watched.json("status")["beat"]["settings_refused"], "the wrong time is told")
+        refused = watched.manager("status")
+        assert "'每秒' is no cron expression" in " ".join(refused.stdout.split())
+        assert refused.returncode == 0
+        file.write_text(f'{table}"@every 1s"\n')
+        wait_until(lambda: job_of(watched.json("status"), "disk-space-check")["last"], "the new time is kept")
+        facts = watched.json("status")
+        assert facts["beat"]["settings_refused"] is None
+        assert facts["beat"]["pid"] == beat.pid
+        last = job_of(facts, "disk-space-check")["last"]
+        assert (last["trigger"], last["queue"]) == ("schedule", "receipt")
+        events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+        assert events.count("settings_refused") == 1
 
 
 def test_doctor_names_what_mends_each_broken_part_and_is_content_when_all_is_mended(home: Home, tmp_path: Path) -> None:

@@ -102,4 +102,4 @@ def test_a_job_run_from_the_shell_leaves_a_row_in_the_history(home: Path) -> Non
     jobs = {line["name"]: line for line in json.loads(shown.stdout)["jobs"]}
     assert jobs["disk-space-check"]["last"]["state"] == "succeeded"
     assert jobs["disk-space-check"]["last"]["trigger"] == "shell"
-    assert len(jobs) == 11
+    assert len(jobs) == 13

@@ -20,12 +20,16 @@ from app.alerts.day_summary import Entry
 from app.alerts.facts import SOURCES
 from app.alerts.rule import DEFAULT_RULES
 from app.cli import gengfu
+from app.context import open_context
+from app.core.clock import local_day_window
 from app.core.errors import ExitCode
+from app.core.measures import age_text
 from app.core.own_tables import metadata
 from app.core.source_tables import RECEIPT_COLUMNS, TASK_COLUMNS
+from app.jobs import look_at_disks
 from app.observability.structured_logs import ROLE_FILES
 from app.reporting.facts import Facts
-from app.reporting.figures import DayDetails, DayFigures, day_figures
+from app.reporting.figures import DayDetails, DayFigures, Spread, day_figures, slots_of
 from app.reporting.rollups import rollup_of
 from app.reporting.sections import build_sections
 from app.reporting.trend import PastDay, trend_analysis
@@ -198,7 +202,7 @@ def settings(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, Fie
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from settings(kind, f"{key}.")
         elif inner is not None:
-            yield from settings(inner, f"{key}[]." if typing.get_origin(kind) is tuple else f"{key}.NAME.")
+            yield from settings(inner, f"{key}[]." if typing.get_origin(kind) in {tuple, list} else f"{key}.NAME.")
         elif key != "home":
             yield key, field
 
@@ -224,6 +228,8 @@ def default_shown(field: FieldInfo) -> str:
         return "not set"
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
+    if isinstance(value, timedelta):
+        value = age_text(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return f"`{json.dumps(value, ensure_ascii=False, default=str)}`"
@@ -301,7 +307,7 @@ def keys_of(document: Any) -> set[str]:
 
 def empty_day(zone: ZoneInfo) -> DayFigures:
     details = DayDetails(categories={}, distinct_messages=0, slowest=(), failed=())
-    return day_figures([], {}, details, datetime(2026, 3, 9, tzinfo=UTC), zone)
+    return day_figures([], Spread(), details, slots_of(*local_day_window(date(2026, 3, 9), zone), zone))
 
 
 def test_every_key_of_the_daily_reports_sections_stands_in_the_reference() -> None:
@@ -331,6 +337,13 @@ def test_every_key_of_the_cleanup_report_and_of_the_days_alerts_stands_in_the_re
     assert [key for key in cleanup if f"`{key}`" not in told] == []
     told = section(reference("reports"), "## Alerts of a day")
     assert [key for key in Entry.model_fields if f"`{key}`" not in told] == []
+
+
+def test_every_key_of_a_disk_check_stands_in_the_reference() -> None:
+    with open_context() as context:
+        found = look_at_disks(context)
+    told = section(reference("reports"), "## Disk")
+    assert {key for key in keys_of(found) if f"`{key}`" not in told} == set()
 
 
 def test_every_log_file_and_own_table_stands_in_the_reference() -> None:

@@ -8,13 +8,14 @@ from celery import Celery
 
 from app.context import make_context
 from config.celery_settings import celery_settings
-from tasks import broker_guard, visibility
+from tasks import ack_guard, broker_guard, visibility
 
 context = make_context()
 app = Celery("slow_app")
 app.conf.update(celery_settings(context.settings, context.broker_url))
 if os.environ.get("WITHOUT_GUARD") != "1":
     broker_guard.install()
+ack_guard.install()
 app.steps["consumer"].add(visibility.RenewVisibility)
 
 

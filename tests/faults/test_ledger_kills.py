@@ -8,17 +8,18 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, event, select
 
 from app import settings
 from app.context import Context
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 from app.core.migrate import upgrade
-from app.core.own_tables import slot
+from app.core.own_tables import run, slot
 from app.core.source_tables import SourceTables
 from app.runner import Outcome
 from app.schedule.dispatcher import Dispatcher
+from app.schedule.in_force import Schedules
 from app.schedule.job_spec import JobSpec
 from app.schedule.leadership import LIFE, Leadership
 from app.schedule.leases import Leases
@@ -119,6 +120,7 @@ class Scene:
         return Dispatcher(
             ledger=self.ledger,
             leadership=Leadership(Leases(self.database, LIFE), self.clock, owner=owner, host="h", pid=1),
+            schedules=Schedules(self.database),
             specs={self.job: spec},
             zone=SHANGHAI,
             clock=self.clock,
@@ -154,6 +156,17 @@ class Scene:
         assert found is not None, f"{due} is not in the ledger"
         return found
 
+    def run_states(self, due: datetime) -> list[str]:
+        """How the runs of a slot stand, the first one first."""
+        query = select(run.c.state).where(run.c.job == self.job, run.c.slot == due).order_by(run.c.started_at)
+        with self.database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def job_is_free(self) -> bool:
+        """Whether a run by hand would be carried out at once."""
+        holder = Leases(self.database, LIFE).holder(f"job:{self.job}")
+        return holder is None or not holder.holds_at(self.clock.now())
+
     def _publish(self, _spec: JobSpec, due: datetime) -> None:
         self.fuse.step()
         self.queue.append(due)
@@ -166,7 +179,7 @@ class Scene:
             clock=self.clock,
             database=self.database,
             source=cast("SourceTables", None),
-            history=RunHistory(self.database, self.clock),
+            history=RunHistory(self.database),
         )
         origin = Origin(trigger="schedule", slot=due)
         run_slot(context, self.job, self._execute, due_at=due, origin=origin, owner=f"worker-{self._lives}")
@@ -239,6 +252,38 @@ def test_a_slot_is_closed_once_wherever_its_beat_or_its_worker_died(scene: Scene
         assert done.state == "succeeded", f"point {point}: {done}"
         assert 1 <= scene.executions[due] <= done.term <= 2, f"point {point}: {done}"
         assert set(scene.executions) == {due}, f"point {point}"
+        assert scene.run_states(due) in (["succeeded"], ["interrupted", "succeeded"]), f"point {point}"
+        _nothing_more_happens(scene, due)
+
+
+@pytest.mark.parametrize("redelivers", [True, False])
+def test_a_slot_is_closed_once_wherever_within_its_transactions_a_worker_died(
+    scene: Scene, *, redelivers: bool
+) -> None:
+    scene.redelivers = redelivers
+    event.listen(scene.database.engine, "before_cursor_execute", lambda *_facts: scene.fuse.step())
+    event.listen(scene.database.engine, "commit", lambda _connection: scene.fuse.step())
+    due = START
+
+    def prepare() -> None:
+        nonlocal due
+        due = scene.hour + HOUR
+        beat = scene.beat()
+        beat.tick()
+        scene.clock.advance(due - scene.clock.now())
+        beat.tick()
+
+    for point in _each_death(scene, prepare, scene.work):
+        held = scene.run_states(due) == ["running"]
+        assert held == (scene.slot(due).state == "running"), f"point {point}: begun by half"
+        done = scene.run_states(due) == ["succeeded"]
+        assert done == (scene.slot(due).state == "succeeded"), f"point {point}: ended by half"
+        assert scene.job_is_free() == (not held), f"point {point}: the job's lease is alone"
+        _go_on(scene)
+        assert scene.slot(due).state == "succeeded", f"point {point}"
+        assert 1 <= scene.executions[due] <= 2, f"point {point}"
+        assert scene.run_states(due) in (["succeeded"], ["interrupted", "succeeded"]), f"point {point}"
+        assert scene.job_is_free()
         _nothing_more_happens(scene, due)
 
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -10,11 +11,18 @@ import pytest
 from sqlalchemy import Column, MetaData, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
+from app.context import open_context
+from app.core import migrate
 from app.core.database import Database, DatabaseSettings
 from app.core.errors import DatabaseBusy, DatabaseUnavailable, SchemaMismatch, SettingsError
-from app.core.migrate import HEAD, current_version, require_head, upgrade
-from app.core.own_tables import metadata, service_state
+from app.core.migrate import HEAD, current_version, is_behind, require_head, upgrade
+from app.core.own_tables import metadata, run, service_state
 from app.core.utc_datetime import UtcDateTime
+
+_ENDLESS = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep(600)",
+}
 
 
 def test_own_tables_are_created_once_and_a_second_upgrade_changes_nothing(database: Database) -> None:
@@ -44,6 +52,37 @@ def test_a_missing_own_table_says_which_command_mends_it(database_url: str) -> N
     with fresh.read() as connection, pytest.raises(SchemaMismatch, match="gengfu db upgrade"):
         require_head(connection)
     fresh.dispose()
+
+
+def test_tables_of_a_newer_version_ask_for_the_newer_program(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE gengfu_alembic_version SET version_num = '9999'"))
+    with database.read() as connection:
+        assert not is_behind(connection)
+        with pytest.raises(SchemaMismatch, match="install the newer Gengfu"):
+            require_head(connection)
+
+
+def test_an_embedded_database_of_an_earlier_version_is_brought_up_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    monkeypatch.setenv("GENGFU_HOME", str(tmp_path))
+    with open_context() as context:
+        context.prepare_own_tables()
+        with context.database.write() as connection:
+            connection.execute(insert(service_state).values(key="根", value={}, updated_at=datetime.now(UTC)))
+            config = Config()
+            config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0002")
+    with open_context() as context:
+        context.prepare_own_tables()
+        with context.database.read() as connection:
+            require_head(connection)
+            assert connection.execute(select(service_state.c.key)).scalar_one() == "根"
 
 
 def test_a_read_transaction_refuses_to_write(database: Database) -> None:
@@ -95,12 +134,8 @@ def test_a_missing_table_is_told_as_a_schema_mismatch(database: Database) -> Non
 
 
 def test_a_query_over_its_deadline_is_cut_off_by_the_client(database: Database) -> None:
-    endless = {
-        "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
-        "postgresql": "SELECT pg_sleep(600)",
-    }
     with pytest.raises(DatabaseUnavailable, match="cut off"), database.read(deadline_s=0.3) as connection:
-        connection.execute(text(endless[database.dialect]))
+        connection.execute(text(_ENDLESS[database.dialect]))
     with database.read() as connection:
         assert connection.execute(text("SELECT 1")).scalar() == 1
 
@@ -162,9 +197,37 @@ def test_an_address_of_another_kind_is_refused_by_name(url: str) -> None:
         Database(url, DatabaseSettings())
 
 
-def test_the_deadline_timer_is_gone_after_the_block(database: Database) -> None:
-    before = threading.active_count()
-    for _ in range(20):
-        with database.read() as connection:
-            connection.execute(text("SELECT 1"))
-    assert threading.active_count() <= before + 1
+def test_one_thread_keeps_the_deadlines_of_all_transactions(database: Database) -> None:
+    before = set(threading.enumerate())
+    with database.read() as outer, database.read(deadline_s=50) as inner:
+        outer.execute(text("SELECT 1"))
+        inner.execute(text("SELECT 1"))
+        new = set(threading.enumerate()) - before
+    assert [thread.name for thread in new] in ([], ["alarms"])
+
+
+def test_a_child_forked_within_a_transaction_keeps_deadlines_of_its_own(database: Database) -> None:
+    with database.read() as connection:
+        connection.execute(text("SELECT 1"))
+        child = os.fork()
+        if child == 0:
+            with suppress(DatabaseUnavailable), Database(database.url, DatabaseSettings()).read(deadline_s=0.3) as own:
+                own.execute(text(_ENDLESS[own.dialect.name]))
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("value", ["Datei \0 beschädigt", "名\udce4me.pdf 不存在"])
+def test_text_that_no_database_takes_is_stored_escaped(database: Database, value: str) -> None:
+    row = {"key": "k", "value": {value: [value, {"n": 1, "t": None}]}, "updated_at": datetime.now(UTC)}
+    ended = {"id": "r", "job": "j", "trigger": "shell", "attempt": 1, "state": "failed", "error": value}
+    times = {"started_at": datetime.now(UTC), "heartbeat_at": datetime.now(UTC)}
+    with database.write() as connection:
+        connection.execute(insert(service_state).values(row))
+        connection.execute(insert(run).values(ended | times))
+        stored = connection.execute(select(service_state.c.value)).scalar_one()
+        error = connection.execute(select(run.c.error)).scalar_one()
+    escaped = value.replace("\0", r"\x00").replace("\udce4", r"\udce4")
+    assert error == escaped
+    assert stored == {escaped: [escaped, {"n": 1, "t": None}]}

@@ -1,13 +1,19 @@
-"""What `doctor` finds in a database and by two clocks, a step before each limit and a step after it."""
+"""What `doctor` finds in a database, by two clocks and on RabbitMQ, a step before each limit and a step after it."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from processes import environment, free_port, run
 from sqlalchemy import text
 
+from app.context import make_context
+from app.core.clock import ManualClock, SystemClock
 from app.core.database import Database
 from app.core.source_tables import ReceiptTableSettings, SourceSettings, map_source_tables
-from app.doctor import CLOCK_LIMIT_S, clock_finding, index_findings
+from app.doctor import CLOCK_LIMIT_S, Finding, clock_finding, examine, index_findings
 
 NOW = datetime(2026, 3, 10, 4, 0, tzinfo=UTC)
 
@@ -59,3 +65,53 @@ def test_without_application_tables_nothing_is_said_of_indexes(database: Databas
 @pytest.mark.parametrize(("seconds", "state"), [(CLOCK_LIMIT_S, "ok"), (CLOCK_LIMIT_S + 0.001, "broken")])
 def test_clocks_may_differ_by_a_minute_and_no_more(sign: int, seconds: float, state: str) -> None:
     assert clock_finding(NOW + sign * timedelta(seconds=seconds), NOW).state == state
+
+
+def found(database: Database, part: str, *, ahead: timedelta = timedelta(0)) -> list[Finding]:
+    """What `doctor` says of a part where the host's clock goes `ahead` of the real one."""
+    made = make_context(clock=ManualClock(SystemClock().now() + ahead))
+    made.database.dispose()
+    return [finding for finding in examine(replace(made, database=database)) if finding.part == part]
+
+
+def test_the_clock_of_a_database_server_is_asked_and_a_file_has_the_hosts(database: Database) -> None:
+    (told,) = found(database, "clock")
+    assert told.state == "ok"
+    assert ("differ by" in told.detail) is (database.dialect == "postgresql")
+
+
+@pytest.mark.parametrize(("hours", "way"), [(2, "ahead of"), (-2, "behind")])
+def test_a_host_two_hours_off_its_database_server_is_broken(
+    empty_postgres: str, monkeypatch: pytest.MonkeyPatch, hours: int, way: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_postgres)
+    # Whatever zone the server thinks in, an instant is an instant.
+    monkeypatch.setenv("PGOPTIONS", "-c timezone=Asia/Kathmandu")
+    made = make_context(clock=ManualClock(SystemClock().now() + timedelta(hours=hours)))
+    (told,) = [finding for finding in examine(made) if finding.part == "clock"]
+    made.database.dispose()
+    assert told.state == "broken"
+    assert f"the host is {way} the database" in told.detail
+    assert "timedatectl" in told.mend
+
+
+def broker_line(home: Path, url: str) -> dict[str, str]:
+    done = run("celery_beat_manager.py", "doctor", "--json", env=environment(home, CELERY_BROKER_URL=url))
+    assert "Traceback" not in done.stderr
+    (line,) = [finding for finding in json.loads(done.stdout) if finding["part"] == "broker"]
+    assert isinstance(line, dict)
+    return line
+
+
+def test_rabbitmq_is_asked_for_its_queues(rabbitmq_url: str, tmp_path: Path) -> None:
+    line = broker_line(tmp_path / "home", rabbitmq_url)
+    assert line["state"] == "ok", line
+    assert all(f"{queue} " in line["detail"] for queue in ("receipt", "file", "high_priority", "low_priority"))
+    assert "guest:guest" not in line["detail"]
+
+
+def test_a_rabbitmq_that_does_not_answer_is_broken_and_its_password_is_not_told(tmp_path: Path) -> None:
+    line = broker_line(tmp_path / "home", f"amqp://gengfu:geheim@127.0.0.1:{free_port()}//")
+    assert line["state"] == "broken"
+    assert "CELERY_BROKER_URL" in line["mend"]
+    assert "geheim" not in json.dumps(line)

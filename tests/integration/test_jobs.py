@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from app.core.errors import BadArgument, ExitCode, SchemaMismatch
 from app.core.migrate import upgrade
 from app.demo.create import create_demo
 from app.retention.roots import init_roots
+from app.schedule.ledger import Ledger
 from app.settings import load
 
 
@@ -21,6 +23,9 @@ from app.settings import load
 def context(database_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("GENGFU_GENERAL__TIMEZONE", "Asia/Shanghai")
+    # The database's clock stands still with ours: a guard holds what it would delete while the two disagree.
+    for module in ("cleanup", "guards"):
+        monkeypatch.setattr(f"app.retention.{module}.frozen_now", lambda _: clock.now())
     made = make_context(load(), clock)
     yield made
     made.database.dispose()
@@ -114,6 +119,23 @@ def test_the_health_check_tells_a_dead_broker_and_succeeds(night: Context) -> No
     assert result["checks"]["database"]["status"] == "ok"
     assert result["checks"]["broker"]["status"] == "critical"
     assert result["status"] == "critical"
+
+
+@pytest.mark.parametrize("told_by", ["the settings", "the registry", "nobody"])
+def test_the_health_check_tells_a_run_that_was_too_short_for_its_minimum(
+    night: Context, monkeypatch: pytest.MonkeyPatch, told_by: str
+) -> None:
+    name = "disk-space-check"
+    assert jobs.run_here(night, name).result["success"] is True
+    Ledger(night.database).plan([(name, night.clock.now() + timedelta(hours=1))], night.clock.now())
+    context = night
+    if told_by == "the settings":
+        monkeypatch.setenv("GENGFU_SCHEDULE__JOBS", json.dumps({name: {"minimum_s": 3600}}))
+        context = replace(night, settings=load())
+    declared = {name: 3600.0} if told_by == "the registry" else None
+    facts = jobs.system_health_check(context, minimum_s=declared).result["schedule"]
+    short = [(fact["job"], fact["minimum_s"]) for fact in facts if fact["fact"] == "RunTooShort"]
+    assert short == ([] if told_by == "nobody" else [(name, 3600.0)])
 
 
 def test_two_cleanups_of_a_day_stand_in_one_report(night: Context) -> None:

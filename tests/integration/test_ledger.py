@@ -11,6 +11,7 @@ from app.core.migrate import upgrade
 from app.schedule.leadership import BEAT, LIFE, Leadership
 from app.schedule.leases import Leases
 from app.schedule.ledger import LEASE, MOST_ATTEMPTS, RESEND_AFTER, Ledger
+from tests.steps import Steps
 
 DUE = datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
 JOB = "generate-daily-statistics"
@@ -23,6 +24,11 @@ def ledger(database: Database) -> Ledger:
     return made
 
 
+@pytest.fixture
+def steps(database: Database) -> Steps:
+    return Steps(database, ManualClock(DUE))
+
+
 def test_a_slot_planned_twice_is_one_slot(ledger: Ledger) -> None:
     assert ledger.plan([(JOB, DUE), (JOB, DUE + timedelta(days=1))], DUE) == 1
 
@@ -32,21 +38,22 @@ def test_a_slot_is_due_at_its_instant_and_not_a_microsecond_before(ledger: Ledge
     assert [slot.due_at for slot in ledger.due(DUE)] == [DUE]
 
 
-def test_a_sent_slot_is_not_sent_again_and_can_be_claimed(ledger: Ledger) -> None:
+def test_a_sent_slot_is_not_sent_again_and_can_be_claimed(ledger: Ledger, steps: Steps) -> None:
     assert ledger.mark_sent(JOB, DUE, DUE)
     assert not ledger.mark_sent(JOB, DUE, DUE)
     assert ledger.due(DUE) == []
-    assert ledger.claim(JOB, DUE, "a", "r1", DUE) is not None
+    assert steps.claim(JOB, DUE, "a", "r1", DUE) is not None
 
 
-def test_a_second_delivery_gets_no_claim_and_neither_does_a_finished_or_unknown_slot(ledger: Ledger) -> None:
-    claim = ledger.claim(JOB, DUE, "a", "r1", DUE)
+@pytest.mark.usefixtures("ledger")
+def test_a_second_delivery_gets_no_claim_and_neither_does_a_finished_or_unknown_slot(steps: Steps) -> None:
+    claim = steps.claim(JOB, DUE, "a", "r1", DUE)
     assert claim is not None
-    assert ledger.claim(JOB, DUE, "b", "r2", DUE) is None
-    assert ledger.close(claim, "succeeded", DUE)
-    assert ledger.claim(JOB, DUE, "b", "r2", DUE) is None
-    assert ledger.claim(JOB, DUE + timedelta(days=1), "b", "r2", DUE) is None
-    assert ledger.claim("没有", DUE, "b", "r2", DUE) is None
+    assert steps.claim(JOB, DUE, "b", "r2", DUE) is None
+    assert steps.close(claim, "succeeded", DUE)
+    assert steps.claim(JOB, DUE, "b", "r2", DUE) is None
+    assert steps.claim(JOB, DUE + timedelta(days=1), "b", "r2", DUE) is None
+    assert steps.claim("没有", DUE, "b", "r2", DUE) is None
 
 
 def test_of_many_workers_at_once_exactly_one_gets_the_claim(database_url: str) -> None:
@@ -60,7 +67,7 @@ def test_of_many_workers_at_once_exactly_one_gets_the_claim(database_url: str) -
         gate.wait()
         for minute in range(10):
             due = DUE + timedelta(minutes=minute)
-            claims.append(Ledger(opened[number]).claim(JOB, due, f"w{number}", "r", DUE))
+            claims.append(Steps(opened[number], ManualClock(DUE)).claim(JOB, due, f"w{number}", "r", DUE))
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for worker in workers:
@@ -73,32 +80,34 @@ def test_of_many_workers_at_once_exactly_one_gets_the_claim(database_url: str) -
     assert sum(claim is not None for claim in claims) == 10
 
 
-def test_a_dead_workers_slot_is_offered_again_when_its_lease_is_over_and_not_before(ledger: Ledger) -> None:
-    claim = ledger.claim(JOB, DUE, "a", "r1", DUE)
+def test_a_dead_workers_slot_is_offered_again_when_its_lease_is_over_and_not_before(
+    ledger: Ledger, steps: Steps
+) -> None:
+    claim = steps.claim(JOB, DUE, "a", "r1", DUE)
     assert claim is not None
     assert ledger.repair(DUE + LEASE).offered == 0
     assert ledger.repair(DUE + LEASE + timedelta(microseconds=1)).offered == 1
-    again = ledger.claim(JOB, DUE, "b", "r2", DUE + LEASE)
+    again = steps.claim(JOB, DUE, "b", "r2", DUE + LEASE)
     assert again is not None
     assert (again.term, again.attempt) == (2, 2)
     # The first worker was only slow: it can't renew or close what another one has.
-    assert not ledger.renew(claim, DUE + LEASE)
-    assert not ledger.close(claim, "failed", DUE + LEASE)
-    assert ledger.close(again, "succeeded", DUE + LEASE)
+    assert not steps.renew(claim, DUE + LEASE)
+    assert not steps.close(claim, "failed", DUE + LEASE)
+    assert steps.close(again, "succeeded", DUE + LEASE)
 
 
-def test_a_renewed_claim_is_not_taken_away(ledger: Ledger) -> None:
-    claim = ledger.claim(JOB, DUE, "a", "r1", DUE)
+def test_a_renewed_claim_is_not_taken_away(ledger: Ledger, steps: Steps) -> None:
+    claim = steps.claim(JOB, DUE, "a", "r1", DUE)
     assert claim is not None
     for minutes in range(1, 60):
-        assert ledger.renew(claim, DUE + timedelta(minutes=minutes))
+        assert steps.renew(claim, DUE + timedelta(minutes=minutes))
         assert ledger.repair(DUE + timedelta(minutes=minutes)).offered == 0
 
 
-def test_a_slot_that_kills_its_workers_is_given_up_and_said_so(ledger: Ledger) -> None:
+def test_a_slot_that_kills_its_workers_is_given_up_and_said_so(ledger: Ledger, steps: Steps) -> None:
     now = DUE
     for _ in range(MOST_ATTEMPTS):
-        assert ledger.claim(JOB, DUE, "a", "r", now) is not None
+        assert steps.claim(JOB, DUE, "a", "r", now) is not None
         now += LEASE + timedelta(seconds=1)
         last = ledger.repair(now)
     assert last.given_up == 1
@@ -114,18 +123,38 @@ def test_a_lost_message_is_sent_again_after_its_time_and_not_before(ledger: Ledg
     assert [slot.due_at for slot in ledger.due(DUE + RESEND_AFTER)] == [DUE]
 
 
-def test_a_slot_given_back_waits_for_its_time(ledger: Ledger) -> None:
-    claim = ledger.claim(JOB, DUE, "a", "r1", DUE)
+def test_a_slot_given_back_waits_for_its_time(ledger: Ledger, steps: Steps) -> None:
+    claim = steps.claim(JOB, DUE, "a", "r1", DUE)
     assert claim is not None
-    assert ledger.offer_again(claim, DUE + timedelta(seconds=30))
+    assert steps.offer_again(claim, DUE + timedelta(seconds=30))
     assert ledger.due(DUE + timedelta(seconds=29)) == []
     assert len(ledger.due(DUE + timedelta(seconds=30))) == 1
 
 
-def test_a_missed_slot_stays_visible_and_is_never_run(ledger: Ledger) -> None:
+def test_a_missed_slot_stays_visible_and_is_never_run(ledger: Ledger, steps: Steps) -> None:
     assert ledger.close_unrun(JOB, DUE, "missed", DUE, "beat was down")
-    assert ledger.claim(JOB, DUE, "a", "r", DUE) is None
-    assert ledger.last_due() == {JOB: DUE}
+    assert steps.claim(JOB, DUE, "a", "r", DUE) is None
+    assert ledger.last_due(until=DUE) == {JOB: DUE}
+
+
+def test_the_newest_slot_of_each_job_counts_whatever_its_state(ledger: Ledger) -> None:
+    hour = timedelta(hours=1)
+    ledger.plan(
+        [("物流", DUE), ("物流", DUE - hour), ("a", DUE - hour), (JOB, DUE + hour)], DUE, missed=[("物流", DUE)]
+    )
+    assert ledger.last_due(until=DUE + hour) == {JOB: DUE + hour, "物流": DUE, "a": DUE - hour}
+
+
+def test_a_slot_that_is_due_later_is_not_the_newest(ledger: Ledger) -> None:
+    second = timedelta(seconds=1)
+    ledger.plan([("物流", DUE + timedelta(days=1)), ("a", DUE - timedelta(days=1)), ("a", DUE + second)], DUE)
+    assert ledger.last_due(until=DUE) == {JOB: DUE, "a": DUE - timedelta(days=1)}
+    assert ledger.last_due(until=DUE + second) == {JOB: DUE, "a": DUE + second}
+    assert ledger.last_due(until=DUE - second) == {"a": DUE - timedelta(days=1)}
+
+
+def test_a_ledger_without_slots_has_no_newest(database: Database) -> None:
+    assert Ledger(database).last_due(until=DUE) == {}
 
 
 class Beats:

@@ -13,13 +13,16 @@ from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 from app.core.errors import DatabaseBusy, DatabaseUnavailable, ExitCode, RootRefused
 from app.core.migrate import upgrade
-from app.runner import JobRun, Outcome, run_job
+from app.runner import JobRun, Outcome
 from app.schedule.ledger import LEASE, MOST_ATTEMPTS, Ledger, Slot
+from app.schedule.run_book import RunBook
+from app.schedule.run_rows import Start
 from app.schedule.runs import Origin
-from app.schedule.single_flight import SingleFlight
+from app.schedule.single_flight import Flight
 from app.settings import load
 from app.slots import run_slot
 from tests.conftest import NOON
+from tests.steps import Steps
 
 JOB = "generate-daily-statistics"
 DUE = NOON - timedelta(minutes=1)
@@ -49,6 +52,18 @@ def slot_of(context: Context) -> Slot:
     slot = Ledger(context.database).get(JOB, DUE)
     assert slot is not None
     return slot
+
+
+def test_an_error_that_no_database_can_store_as_it_is_still_ends_the_run(context: Context) -> None:
+    def fail(_context: Context) -> Outcome:
+        raise ValueError("图片\0损坏: \udcff.png")
+
+    done = work(context, fail)
+    record = context.history.get(done.run_id)
+    assert record is not None
+    assert (record.state, slot_of(context).state) == ("failed", "failed")
+    assert record.error == r"图片\x00损坏: \udcff.png"
+    assert record.result == {"success": False, "error": record.error, "error_type": "ValueError"}
 
 
 def test_a_slot_is_run_once_and_closed_with_its_run(context: Context) -> None:
@@ -111,7 +126,7 @@ def test_a_worker_that_lost_its_claim_is_told_and_closes_nothing(context: Contex
         clock.advance(LEASE + timedelta(seconds=1))
         ledger = Ledger(context.database)
         assert ledger.repair(clock.now()).offered == 1
-        assert ledger.claim(JOB, DUE, "工人二", "b" * 32, clock.now()) is not None
+        assert Steps(context.database, clock).claim(JOB, DUE, "工人二", "b" * 32) is not None
         return succeed(inner)
 
     with structlog.testing.capture_logs() as logs:
@@ -120,25 +135,25 @@ def test_a_worker_that_lost_its_claim_is_told_and_closes_nothing(context: Contex
     assert (slot_of(context).state, slot_of(context).owner) == ("running", "工人二")
 
 
-def test_a_worker_killed_between_its_run_and_its_slot_leaves_work_that_is_not_done_again(
+def test_a_worker_that_came_to_a_good_end_after_its_claim_was_over_leaves_work_that_is_not_done_again(
     context: Context, clock: ManualClock
 ) -> None:
-    ledger = Ledger(context.database)
-    assert ledger.claim(JOB, DUE, "工人一", "a" * 32, clock.now()) is not None
-    run_job(context, JOB, succeed, origin=Origin(trigger="schedule", slot=DUE, run_id="a" * 32))
-    clock.advance(LEASE + timedelta(seconds=1))
-    assert ledger.repair(clock.now()).offered == 1
-    assert "a" * 32 in work(context, never).result["skipped"]
+    def be_frozen(inner: Context) -> Outcome:
+        clock.advance(LEASE + timedelta(seconds=1))
+        assert Ledger(context.database).repair(clock.now()).offered == 1
+        return succeed(inner)
+
+    first = work(context, be_frozen)
+    assert slot_of(context).state == "planned"
+    assert first.run_id in work(context, never).result["skipped"]
     assert slot_of(context).state == "succeeded"
+    assert [record.id for record in context.history.recent()] == [first.run_id]
 
 
 def test_a_worker_killed_within_its_run_leaves_work_that_is_done_again(context: Context, clock: ManualClock) -> None:
-    ledger = Ledger(context.database)
-    assert ledger.claim(JOB, DUE, "工人一", "a" * 32, clock.now()) is not None
-    SingleFlight(context.database, clock).take(JOB, "a" * 32)
-    context.history.started("a" * 32, JOB, Origin(trigger="schedule", slot=DUE))
+    killed_at_work(context, clock, "a" * 32)
     clock.advance(LEASE + timedelta(seconds=1))
-    assert ledger.repair(clock.now()).offered == 1
+    assert Ledger(context.database).repair(clock.now()).offered == 1
     assert work(context, succeed).state == "succeeded"
     assert slot_of(context).state == "succeeded"
     crashed = context.history.get("a" * 32)
@@ -146,27 +161,56 @@ def test_a_worker_killed_within_its_run_leaves_work_that_is_done_again(context: 
     assert crashed.state == "interrupted"
 
 
+def test_a_run_of_a_slot_sent_again_tells_its_attempt(context: Context, clock: ManualClock) -> None:
+    first = work(context, raising(DatabaseBusy("锁")))
+    clock.advance(timedelta(seconds=30))
+    second = work(context, succeed)
+    attempts = [record.attempt for run in (first, second) if (record := context.history.get(run.run_id))]
+    assert attempts == [1, 2]
+
+
+def test_a_process_told_to_end_gives_back_all_it_held(context: Context, clock: ManualClock) -> None:
+    with pytest.raises(SystemExit):
+        work(context, raising(SystemExit(0)))
+    slot = slot_of(context)
+    assert (slot.state, slot.owner, slot.lease_until) == ("planned", None, None)
+    assert [record.state for record in context.history.recent()] == ["interrupted"]
+    clock.advance(timedelta(seconds=30))
+    assert work(context, succeed).state == "succeeded"
+
+
+def test_what_is_refused_at_the_claim_leaves_nothing_behind(context: Context, clock: ManualClock) -> None:
+    """A closed slot is not claimed, and the job's lease not taken for it."""
+    work(context, succeed)
+    before = slot_of(context)
+    work(context, never)
+    assert slot_of(context) == before
+    assert isinstance(Steps(context.database, clock).take_lease(JOB, "c" * 32), Flight)
+
+
 def test_a_slot_that_meets_another_run_of_the_job_waits_for_it(context: Context, clock: ManualClock) -> None:
-    flights = SingleFlight(context.database, clock)
-    held = flights.take(JOB, "a" * 32)
+    steps = Steps(context.database, clock)
+    held = steps.take_free_lease(JOB, "a" * 32)
     met = work(context, never)
     assert met.state == "skipped"
     assert "a" * 32 in met.result["skipped"]
     assert slot_of(context).state == "planned"
-    flights.give_back(held)
+    assert [record.state for record in context.history.recent()] == ["skipped"]
+    steps.give_back_lease(held)
     clock.advance(timedelta(seconds=30))
     assert work(context, succeed).state == "succeeded"
     assert slot_of(context).state == "succeeded"
 
 
-def test_a_slot_that_never_finds_the_job_free_is_closed_as_skipped(context: Context, clock: ManualClock) -> None:
-    flights = SingleFlight(context.database, clock)
-    for _ in range(MOST_ATTEMPTS):
-        assert slot_of(context).state == "planned"
-        held = flights.take(JOB, "a" * 32)
+def test_a_slot_waits_for_its_job_to_be_free_however_often_it_is_sent(context: Context, clock: ManualClock) -> None:
+    steps = Steps(context.database, clock)
+    held = steps.take_free_lease(JOB, "a" * 32)
+    for _ in range(MOST_ATTEMPTS + 2):
         work(context, never)
-        flights.give_back(held)
-    assert slot_of(context).state == "skipped"
+        assert (slot_of(context).state, slot_of(context).attempt) == ("planned", 0)
+    steps.give_back_lease(held)
+    assert work(context, succeed).state == "succeeded"
+    assert (slot_of(context).state, slot_of(context).attempt) == ("succeeded", 1)
 
 
 def test_a_database_gone_at_the_claim_raises_and_runs_nothing(context: Context) -> None:
@@ -192,6 +236,13 @@ def test_of_two_workers_with_the_same_message_one_runs(context: Context) -> None
         each.join()
     assert sorted(run.state for run in done) == ["skipped", "succeeded"]
     assert len(context.history.recent()) == 1
+
+
+def killed_at_work(context: Context, clock: ManualClock, run_id: str) -> None:
+    """All that a worker's run holds, and nobody who works on it."""
+    origin = Origin(trigger="schedule", slot=DUE, run_id=run_id)
+    start = Start(job=JOB, run_id=run_id, origin=origin, at=clock.now())
+    assert RunBook(context.database, clock).begin(start, alone=True, owner="工人一").recorded
 
 
 def never(_context: Context) -> Outcome:

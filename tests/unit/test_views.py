@@ -82,13 +82,13 @@ def test_a_job_shows_its_next_run_in_utc_and_how_late_its_last_one_was() -> None
     (line,) = job_lines([_spec()], SHANGHAI, NOW, {last.job: last})
     assert line.next_run == datetime(2026, 3, 10, 18, 0, tzinfo=UTC)
     assert line.lateness_s == 3.0
-    assert line.state == "on"
+    assert line.state == "scheduled"
 
 
 def test_a_job_switched_off_or_without_a_time_has_no_next_run() -> None:
     off, by_hand = job_lines([_spec(enabled=False), _spec(cron=None)], SHANGHAI, NOW, {})
     assert (off.state, off.next_run) == ("off", None)
-    assert (by_hand.state, by_hand.next_run, by_hand.last) == ("by hand", None, None)
+    assert (by_hand.state, by_hand.next_run, by_hand.last) == ("manual only", None, None)
 
 
 def test_the_next_run_is_counted_in_the_jobs_own_zone() -> None:

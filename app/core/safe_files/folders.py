@@ -1,14 +1,14 @@
 """Opening folders so that no link, mount point or ".." can lead elsewhere.
 
-Every call resolves the whole path again from the root's descriptor. Keeping descriptors of folders would be
-faster where openat2 is missing, but a kept descriptor goes on working after its folder was moved out of the
-root; with openat2 the new resolution costs one system call, so nothing is gained by keeping any.
+Every call resolves the whole path again from the root's descriptor. A kept descriptor goes on working after its
+folder was moved out of the root: only `neighbours` keeps one, for a bounded number of files.
 """
 
 import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from app.core.safe_files import kernel
@@ -50,6 +50,16 @@ class Folders:
                 return kernel.openat2(self._root, relative or b".", how)
             return self._open_long(relative, how)
         return self._open_stepwise(relative, os.O_RDONLY if readable else kernel.O_PATH)
+
+    def make(self, relative: bytes, mode: int = _NEW_FOLDER_MODE) -> None:
+        """Make the folder at `relative` and those above it, as far as they are missing. Raises OSError."""
+        names = relative.split(b"/")
+        for end in range(1, len(names) + 1):
+            above = self.open(b"/".join(names[: end - 1]))
+            try:
+                _make(above, names[end - 1], mode)
+            finally:
+                os.close(above)
 
     def is_leaf_on_root_mount(self, relative: bytes) -> bool:
         """Tell whether the file at `relative` belongs to the root's mount although its device number differs.
@@ -121,11 +131,12 @@ def open_absolute(path: Path, *, create: bool = False) -> int:
     return folder
 
 
-def _make(folder: int, name: bytes) -> None:
+def _make(folder: int, name: bytes, mode: int = _NEW_FOLDER_MODE) -> None:
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        os.mkdir(name, _NEW_FOLDER_MODE, dir_fd=folder)
+        with suppress(FileExistsError):  # somebody else was faster
+            os.mkdir(name, mode, dir_fd=folder)
 
 
 def _pieces(relative: bytes) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What Linux offers beyond `os`: openat2, which resolves a path without links and mounts in one call, and mount ids."""
+"""What Linux offers beyond `os`: openat2 (a path without links and mounts in one call), a safe rename, mount ids."""
 
 import ctypes
 import errno
@@ -14,6 +14,9 @@ _NO_XDEV = 0x01
 _NO_MAGICLINKS = 0x02
 _NO_SYMLINKS = 0x04
 _BENEATH = 0x08
+
+# linux/include/uapi/linux/fs.h
+_RENAME_NOREPLACE = 0x01
 
 O_PATH: int = getattr(os, "O_PATH", 0)  # elsewhere than on Linux: an ordinary descriptor
 
@@ -67,6 +70,29 @@ def _system_call() -> tuple["ctypes._NamedFuncPointer", int]:
     call.restype = ctypes.c_long
     call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(How), ctypes.c_size_t)
     return call, ctypes.sizeof(How)
+
+
+def rename_no_replace(source: int, name: bytes, target: int, new_name: bytes) -> None:
+    """Move `name` of the folder `source` to `new_name` in the folder `target`.
+
+    Raises OSError: FileExistsError where the new name is taken; ENOSYS or EINVAL where system or file system can't.
+    """
+    call = _renameat2()
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if call(source, name, target, new_name, _RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@functools.cache
+def _renameat2() -> "ctypes._NamedFuncPointer | None":
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:  # elsewhere than on Linux, or a C library older than 2018
+        return None
+    call.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    return call
 
 
 def mount_id(descriptor: int) -> int | None:

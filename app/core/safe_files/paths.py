@@ -8,10 +8,17 @@ from app.core.errors import PathRefused
 
 MARKER = ".gengfu-root"
 MARKER_BYTES = MARKER.encode()
+TRASH = ".gengfu-trash"
+"""The folder right below a root in which files wait that may still be brought back; no walk enters it."""
+TRASH_BYTES = TRASH.encode()
+TRASH_UNSAFE = "trash_unsafe"
+"""The trash folder is not ours alone; no `Reason`, since the path is right and its owner can mend the folder."""
 MAX_COMPONENTS = 64
 MAX_NAME_BYTES = 255
 _MAX_SHOWN = 300  # characters: a hostile row may hold a megabyte of path
 _URL = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
+_NO_NAMES = frozenset({b"", b".", b".."})
+_OURS = b".gengfu-"
 
 
 class Reason(StrEnum):
@@ -26,28 +33,36 @@ class Reason(StrEnum):
     NAME_TOO_LONG = "name_too_long"
     UNSUPPORTED = "unsupported"
     MARKER = "marker"
+    TRASH = "trash"
     LINK = "link"
     DIRECTORY = "directory"
     NOT_REGULAR = "not_regular"
     OTHER_MOUNT = "other_mount"
     HARD_LINK = "hard_link"
     CHANGED = "changed"
+    TAKEN = "taken"  # only when something is to be put back: another file stands there
 
 
 # Both ways of opening folders (see `folders`) speak these two errnos for the two attacks they stop.
 _SPECIAL_ERRNOS = {errno.ELOOP: Reason.LINK, errno.EXDEV: Reason.OTHER_MOUNT}
 
 
-def check_relative(relative: bytes) -> tuple[bytes, ...]:
-    """Return the components of a canonical relative path below a root.
+def check_relative(relative: bytes, *, deep: bool = False) -> tuple[bytes, ...]:
+    """Return the components of a canonical relative path below a root; with `deep` as many as there are.
 
     Raises PathRefused with a `Reason`: nothing is stripped, joined or normalised to make a path fit.
     """
     parts = relative.split(b"/")
-    reason = _whole_fault(relative) or _parts_fault(relative, parts)
+    reason = _whole_fault(relative) or _parts_fault(relative, parts, deep=deep)
     if reason is not None:
         raise refused(reason, relative)
     return tuple(parts)
+
+
+def check_name(name: bytes, relative: bytes) -> None:
+    """Judge the last component of `relative`, whose folder was found right before: what `check_relative` would say."""
+    if name in _NO_NAMES or b"\0" in name or len(name) > MAX_NAME_BYTES or _OURS in name.lower():
+        check_relative(relative)
 
 
 def _whole_fault(relative: bytes) -> Reason | None:
@@ -62,16 +77,23 @@ def _whole_fault(relative: bytes) -> Reason | None:
     return None
 
 
-def _parts_fault(relative: bytes, parts: list[bytes]) -> Reason | None:
+def _parts_fault(relative: bytes, parts: list[bytes], *, deep: bool) -> Reason | None:
     if b".." in parts:
         return Reason.PARENT_REFERENCE
     if b"" in parts or b"." in parts:
         return Reason.NOT_CANONICAL
-    if len(parts) > MAX_COMPONENTS:
+    if len(parts) > MAX_COMPONENTS and not deep:
         return Reason.TOO_DEEP
     if len(relative) > MAX_NAME_BYTES and max(map(len, parts)) > MAX_NAME_BYTES:
         return Reason.NAME_TOO_LONG
-    return Reason.MARKER if MARKER_BYTES in parts else None
+    return _own_fault(parts) if _OURS in relative.lower() else None
+
+
+def _own_fault(parts: list[bytes]) -> Reason | None:
+    # In any case of letters: a file system that ignores case knows them by every spelling.
+    if MARKER_BYTES in {part.lower() for part in parts}:
+        return Reason.MARKER
+    return Reason.TRASH if parts[0].lower() == TRASH_BYTES else None
 
 
 def refused(reason: str, relative: bytes) -> PathRefused:

@@ -1,21 +1,17 @@
-"""Looking at and removing single files below a marked root (rules R1 to R4)."""
+"""Removing single files below a marked root, or moving them aside for a while (rules R1 to R4)."""
 
 import functools
 import os
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
 
 from app.core.errors import PathRefused, RootRefused
-from app.core.safe_files import busy, markers, walking
-from app.core.safe_files.folders import Folders
-from app.core.safe_files.paths import MARKER, Reason, check_relative, refused, refused_by_system
-from app.core.safe_files.status import Entry, Identity, blocks_bytes
-
-_Result = TypeVar("_Result")
-_OnRefused = Callable[[PathRefused], None]
+from app.core.safe_files import landlock
+from app.core.safe_files.neighbours import Neighbours
+from app.core.safe_files.paths import TRASH_BYTES, Reason, check_relative, refused, refused_by_system
+from app.core.safe_files.read_only_root import ReadOnlyRoot
+from app.core.safe_files.status import Identity, blocks_bytes
+from app.core.safe_files.trash import TrashFolder
 
 
 def open_root(name: str, path: Path, expected_id: str | None = None) -> "Root":
@@ -26,158 +22,120 @@ def open_root(name: str, path: Path, expected_id: str | None = None) -> "Root":
     return Root(name, path, expected_id)
 
 
-def view_root(name: str, path: Path, expected_id: str | None = None) -> "ReadOnlyRoot":
-    """Open a marked folder for looking only: a dry run gets an object that has no way to remove anything (R13)."""
-    return ReadOnlyRoot(name, path, expected_id)
-
-
-class ReadOnlyRoot:
-    """A marked folder, pinned by its descriptor. Safe to use from several threads.
-
-    `inspect`, `remove` and `walk` refuse with PathRefused, whose `reason` is a `Reason` or an errno name.
-    """
-
-    def __init__(self, name: str, path: Path, expected_id: str | None = None) -> None:
-        """Open the folder; see `open_root`."""
-        self.name = name
-        self.path = path
-        try:
-            self._descriptor = markers.open_unprotected(path)
-        except RootRefused as error:
-            raise RootRefused(f"root {name}: {error}") from error
-        self._folders = Folders(self._descriptor)
-        try:
-            self.marker_id, self._marker = self._checked_marker(expected_id)
-        except BaseException:
-            self.close()
-            raise
-        status = os.fstat(self._descriptor)
-        self.device = status.st_dev
-        self.inode = status.st_ino
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the descriptor back. Calling it again does nothing."""
-        self._folders.close()
-
-    def inspect(self, relative: bytes) -> Entry | None:
-        """Return what stands at `relative`, or None if nothing does, a missing folder included.
-
-        Raises PathRefused for anything `remove` would refuse.
-        """
-        return self._at(relative, lambda folder, leaf: Entry.of(relative, self._removable(folder, leaf, relative)))
-
-    def walk(self, on_refused: _OnRefused | None = None, before_ns: int | None = None) -> Iterator[Entry]:
-        """Yield every regular file below, those with several links included, in no particular order.
-
-        With `before_ns` (nanoseconds since 1970) only files whose newest time stamp is earlier. Links, FIFOs,
-        sockets and devices are passed over in silence; mount points and what can't be read go to `on_refused`.
-        Removing files meanwhile is fine. Files deeper than 64 components are yielded though `remove` refuses them.
-        """
-        self._check_open()
-        return walking.walk(self._folders, on_refused or _ignore, before_ns)
-
-    def in_use(self, relative: bytes, busy_files: frozenset[tuple[int, int]] | None = None) -> bool:
-        """Tell whether a process had this file open or locked, by `busy_files` or this session's own first look.
-
-        A snapshot and best effort: see `open_files`. Raises PathRefused like `inspect`; False for a missing file.
-        """
-        if busy_files is None:
-            busy_files = self._snapshot_of_busy_files
-        entry = self.inspect(relative)
-        return entry is not None and entry.key in busy_files
-
-    @functools.cached_property
-    def _snapshot_of_busy_files(self) -> frozenset[tuple[int, int]]:
-        return busy.open_files()
-
-    def _checked_marker(self, expected_id: str | None) -> tuple[str, os.stat_result]:
-        try:
-            found = markers.read_marker(self._descriptor)
-        except (OSError, RootRefused) as error:
-            raise RootRefused(f"root {self.name}: can't read {self.path / MARKER}: {error}") from error
-        if found is None:
-            raise RootRefused(
-                f"root {self.name}: {self.path} has no {MARKER}; is its volume mounted? "
-                f"A new folder is marked by `gengfu roots init {self.name}`"
-            )
-        if expected_id is not None and found[0] != expected_id:
-            raise RootRefused(
-                f"root {self.name}: {self.path} is marked {found[0]}, not {expected_id}; mount the right volume, "
-                f"or accept this one with `gengfu roots init {self.name}`"
-            )
-        return found
-
-    def _at(self, relative: bytes, action: Callable[[int, bytes], _Result]) -> _Result | None:
-        """Return what `action` makes of the parent folder's descriptor and the last name; None for a missing file."""
-        leaf = check_relative(relative)[-1]
-        self._check_open()
-        try:
-            folder = self._folders.open(relative[: -len(leaf) - 1])
-            try:
-                return action(folder, leaf)
-            finally:
-                os.close(folder)
-        except FileNotFoundError:
-            self._check_still_marked()
-            return None
-        except OSError as error:
-            raise refused_by_system(error, relative) from error
-
-    def _check_open(self) -> None:
-        if self._folders.is_closed:
-            raise ValueError(f"root {self.name} is closed")
-
-    def _check_still_marked(self) -> None:
-        """Refuse to call a file missing when the root itself was emptied, removed or replaced since it was opened."""
-        try:
-            found = markers.read_marker(self._descriptor)
-        except (OSError, RootRefused):
-            found = None
-        if found is None or found[0] != self.marker_id:
-            raise RootRefused(
-                f"root {self.name}: {self.path} lost its {MARKER} meanwhile; look at its volume, run again"
-            )
-
-    def _removable(self, folder: int, leaf: bytes, relative: bytes) -> os.stat_result:
-        """Return the status of a file that may be removed. It is never opened: a FIFO would hang, a device act."""
-        status = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
-        reason = _kind_fault(status) or self._place_fault(status, relative)
-        if reason is not None:
-            raise refused(reason, relative)
-        return status
-
-    def _place_fault(self, status: os.stat_result, relative: bytes) -> Reason | None:
-        if status.st_dev != self.device and not self._folders.is_leaf_on_root_mount(relative):
-            return Reason.OTHER_MOUNT
-        # A file system that ignores case knows the marker by other names, too.
-        return Reason.MARKER if os.path.samestat(status, self._marker) else None
-
-
 class Root(ReadOnlyRoot):
     """A marked folder whose files may be removed."""
 
-    def remove(self, relative: bytes, expected: Identity | None) -> int | None:
+    def __init__(self, name: str, path: Path, expected_id: str | None = None) -> None:
+        """Open the folder; see `open_root`."""
+        super().__init__(name, path, expected_id)
+        if not landlock.may_remove_in(path, os.fstat(self._descriptor)):
+            self.close()
+            raise RootRefused(
+                f"root {name}: {path} was not there when this process confined itself; restart the worker"
+            )
+
+    def remove(self, relative: bytes, expected: Identity | None, *, deep: bool = False) -> int | None:
         """Remove one file and return the bytes freed on disk; None if it was gone already.
+
+        `deep` is for paths found by walking: those that rows name are refused beyond 64 components.
 
         With `expected` a file that is no longer the same is kept: PathRefused `changed`. Between that comparison and
         the removal lie some microseconds in which only a file put into the very same folder could take its place.
         """
-        return self._at(relative, lambda folder, leaf: self._unlink(folder, leaf, relative, expected))
+        return self._at(relative, lambda folder, leaf: self._unlink(folder, leaf, relative, expected), deep=deep)
+
+    def remove_each(
+        self, files: Iterable[tuple[bytes, Identity | None]], *, deep: bool = False
+    ) -> Iterator[int | PathRefused | None]:
+        """Remove each file right before yielding what `remove` would say of it; see `inspect_each`."""
+        with Neighbours(self._folders, deep=deep) as neighbours:
+            for relative, expected in files:
+                yield self._attempt(neighbours, self._unlink, relative, expected)
+
+    def trash_each(self, files: Iterable[tuple[bytes, Identity | None, str]]) -> Iterator[int | PathRefused | None]:
+        """Move each file into the trash under its third value, a name of ours, right before yielding what it occupies.
+
+        None: there is no such file. Nothing is overwritten; a file that is no longer the expected one stays.
+        """
+        with Neighbours(self._folders) as neighbours:
+            for relative, expected, name in files:
+                yield self._attempt(neighbours, self._move_aside, relative, expected, name)
+
+    def in_trash(self, name: str, expected: Identity | None) -> int | None:
+        """Return what the file kept in the trash as `name` occupies on disk, None if it is not there.
+
+        Raises PathRefused, `changed` for a file that is not the expected one.
+        """
+        return self._of_trash(name, expected, lambda: None)
+
+    def purge(self, name: str, expected: Identity | None) -> int | None:
+        """Remove the file kept in the trash as `name` and return the bytes freed on disk; None if it was gone.
+
+        Raises PathRefused, `changed` for a file that is not the expected one.
+        """
+        return self._of_trash(name, expected, lambda: self._trash.remove(name))
+
+    def restore(self, name: str, relative: bytes, expected: Identity | None) -> int | None:
+        """Move the file kept in the trash as `name` back to `relative` and return what it occupies on disk.
+
+        Missing folders are made anew. None: it is not in the trash. Raises PathRefused: `taken` where something stands
+        there, whatever `remove` would say of the path, `changed` for a file that is not the expected one.
+        """
+        check_relative(relative, deep=True)
+        return self._of_trash(name, expected, lambda: self._take_out(name, relative))
+
+    def sync_trash(self) -> None:
+        """Make the moves into and out of the trash durable. Raises PathRefused."""
+        try:
+            self._trash.sync()
+        except OSError as error:
+            raise refused_by_system(error, TRASH_BYTES) from error
+
+    @functools.cached_property
+    def _trash(self) -> TrashFolder:
+        return TrashFolder(self._folders)
+
+    def _move_aside(self, folder: int, leaf: bytes, relative: bytes, expected: Identity | None, name: str) -> int:
+        status = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
+        # Two links: a move that was killed in the middle, on a file system that can't do it in one step.
+        if status.st_nlink != 2 or not self._trash.finish_put(folder, leaf, name):  # noqa: PLR2004
+            status = self._expected(folder, leaf, relative, expected)
+            self._trash.put(folder, leaf, status, name)
+        return blocks_bytes(status)
+
+    def _of_trash(self, name: str, expected: Identity | None, action: Callable[[], None]) -> int | None:
+        self._check_open()
+        shown = TRASH_BYTES + b"/" + name.encode()
+        try:
+            status = self._trash.status(name)
+            if status is None:
+                self._check_still_marked()
+                return None
+            if expected is not None and not expected.matches(status):
+                raise refused(Reason.CHANGED, shown)
+            action()
+        except OSError as error:
+            raise refused_by_system(error, shown) from error
+        return blocks_bytes(status)
+
+    def _take_out(self, name: str, relative: bytes) -> None:
+        above, _, leaf = relative.rpartition(b"/")
+        if above:
+            self._folders.make(above)
+        folder = self._folders.open(above)
+        try:
+            self._trash.take_out(name, folder, leaf)
+        except FileExistsError as error:
+            raise refused(Reason.TAKEN, relative) from error
+        finally:
+            os.close(folder)
 
     def remove_empty_parents(self, relative: bytes) -> int:
         """Remove the folders above `relative` that are empty now, never the root, and return how many went.
 
         Best effort: it ends at the first folder that has content or can't be removed.
         """
-        parents = check_relative(relative)[:-1]
+        parents = check_relative(relative, deep=True)[:-1]
         self._check_open()
         for count in range(len(parents)):
             if not self._rmdir(b"/".join(parents[: len(parents) - count])):
@@ -185,11 +143,15 @@ class Root(ReadOnlyRoot):
         return len(parents)
 
     def _unlink(self, folder: int, leaf: bytes, relative: bytes, expected: Identity | None) -> int:
+        status = self._expected(folder, leaf, relative, expected)
+        os.unlink(leaf, dir_fd=folder)
+        return blocks_bytes(status)
+
+    def _expected(self, folder: int, leaf: bytes, relative: bytes, expected: Identity | None) -> os.stat_result:
         status = self._removable(folder, leaf, relative)
         if expected is not None and not expected.matches(status):
             raise refused(Reason.CHANGED, relative)
-        os.unlink(leaf, dir_fd=folder)
-        return blocks_bytes(status)
+        return status
 
     def _rmdir(self, relative: bytes) -> bool:
         above, _, name = relative.rpartition(b"/")
@@ -202,16 +164,3 @@ class Root(ReadOnlyRoot):
         except OSError:
             return False
         return True
-
-
-def _kind_fault(status: os.stat_result) -> Reason | None:
-    mode = status.st_mode
-    if stat.S_ISREG(mode):
-        return Reason.HARD_LINK if status.st_nlink > 1 else None
-    if stat.S_ISLNK(mode):
-        return Reason.LINK
-    return Reason.DIRECTORY if stat.S_ISDIR(mode) else Reason.NOT_REGULAR
-
-
-def _ignore(_refusal: PathRefused) -> None:
-    """Take no notice."""

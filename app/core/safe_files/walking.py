@@ -2,81 +2,124 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from app.core.errors import PathRefused
 from app.core.safe_files.folders import Folders
-from app.core.safe_files.paths import MARKER, refused_by_system
+from app.core.safe_files.paths import MARKER, TRASH, refused_by_system
 from app.core.safe_files.status import Entry, newest_ns
 
 OnRefused = Callable[[PathRefused], None]
 
 
-@dataclass(kw_only=True, slots=True)
-class _Level:
-    """A folder on the way down. The memory held is the names of the folders along one branch, nothing else."""
+class _Names:
+    """Names of folders still to be visited, in one piece of memory: a hundred thousand cost a megabyte, not seven."""
 
-    relative: bytes
-    waiting: list[bytes] = field(default_factory=list)  # folders in it that are still to be visited
+    def __init__(self) -> None:
+        self._packed = bytearray()
+
+    def __bool__(self) -> bool:
+        return bool(self._packed)
+
+    def push(self, name: bytes) -> None:
+        self._packed += name + b"/"
+
+    def pop(self) -> bytes:
+        start = self._packed.rfind(b"/", 0, len(self._packed) - 1) + 1
+        name = bytes(self._packed[start:-1])
+        del self._packed[start:]
+        return name
+
+
+class Listing:
+    """One folder while it is open for listing."""
+
+    def __init__(self, branch: Sequence[bytes], descriptor: int, on_refused: OnRefused) -> None:
+        self._branch = tuple(branch)
+        self._descriptor = descriptor
+        self._on_refused = on_refused
+        self.waiting = _Names()
+
+    @property
+    def relative(self) -> bytes:
+        """Where the folder stands below the root; empty for the root itself."""
+        return b"/".join(self._branch)
+
+    def path(self, name: str) -> bytes:
+        """Return the path below the root of an entry of this folder."""
+        return b"/".join((*self._branch, os.fsencode(name)))
+
+    def files(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield name and status of every regular file in it; asked again, it reads the folder again."""
+        self.waiting = _Names()
+        try:
+            with os.scandir(self._descriptor) as listing:
+                yield from self._regular(listing)
+        except OSError as error:
+            self._on_refused(refused_by_system(error, self.relative or b"."))
+
+    def _regular(self, listing: Iterator[os.DirEntry[str]]) -> Iterator[tuple[str, os.stat_result]]:
+        for item in listing:
+            try:
+                if not item.is_file(follow_symlinks=False):
+                    if item.is_dir(follow_symlinks=False) and (self._branch or item.name != TRASH):
+                        self.waiting.push(os.fsencode(item.name))
+                    continue
+                status = item.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._on_refused(refused_by_system(error, self.path(item.name)))
+                continue
+            # The kind is asked again: a link may have taken the name since the folder was listed.
+            if stat.S_ISREG(status.st_mode) and item.name != MARKER:
+                yield item.name, status
+
+
+def listings(folders: Folders, on_refused: OnRefused) -> Iterator[Listing]:
+    """Yield the folders below the root of `folders`, itself first; see `ReadOnlyRoot.listings`.
+
+    Folders right in one come after it, so that its `files` must have been read before. The memory held is the names
+    of the folders along one branch, nothing else.
+    """
+    branch: list[bytes] = []
+    levels: list[_Names] = []
+    while True:
+        with _opened(folders, branch, on_refused) as listing:
+            if listing is not None:
+                yield listing
+        levels.append(listing.waiting if listing is not None else _Names())
+        while levels and not levels[-1]:
+            levels.pop()
+            del branch[-1:]
+        if not levels:
+            return
+        branch.append(levels[-1].pop())
 
 
 def walk(folders: Folders, on_refused: OnRefused, before_ns: int | None = None) -> Iterator[Entry]:
     """Yield the regular files below the root of `folders`; see `ReadOnlyRoot.walk`."""
-    top = _Level(relative=b"")
-    yield from _files(folders, top, on_refused, before_ns)
-    branch = [top]
-    while branch:
-        if not branch[-1].waiting:
-            branch.pop()
-            continue
-        level = _Level(relative=_join(branch[-1].relative, branch[-1].waiting.pop()))
-        yield from _files(folders, level, on_refused, before_ns)
-        branch.append(level)
+    for listing in listings(folders, on_refused):
+        for name, status in listing.files():
+            if before_ns is None or newest_ns(status) < before_ns:
+                yield Entry.of(listing.path(name), status)
 
 
-def _files(folders: Folders, level: _Level, on_refused: OnRefused, before_ns: int | None) -> Iterator[Entry]:
-    """Yield the files right in one folder and note its folders in `level.waiting`."""
+@contextmanager
+def _opened(folders: Folders, branch: Sequence[bytes], on_refused: OnRefused) -> Iterator[Listing | None]:
+    """Give the folder open for listing, or None where it can't be opened or is gone."""
+    relative = b"/".join(branch)
     try:
-        descriptor = folders.open(level.relative, readable=True)
+        descriptor = folders.open(relative, readable=True)
     except FileNotFoundError:
+        yield None
         return
     except OSError as error:
-        on_refused(refused_by_system(error, level.relative or b"."))
+        on_refused(refused_by_system(error, relative or b"."))
+        yield None
         return
     try:
-        with os.scandir(descriptor) as listing:
-            yield from _listed(listing, level, on_refused, before_ns)
-    except OSError as error:
-        on_refused(refused_by_system(error, level.relative or b"."))
+        yield Listing(branch, descriptor, on_refused)
     finally:
         os.close(descriptor)
-
-
-def _listed(
-    listing: Iterator[os.DirEntry[str]], level: _Level, on_refused: OnRefused, before_ns: int | None
-) -> Iterator[Entry]:
-    for item in listing:
-        try:
-            if item.is_dir(follow_symlinks=False):
-                level.waiting.append(os.fsencode(item.name))
-                continue
-            if not item.is_file(follow_symlinks=False) or item.name == MARKER:
-                continue
-            status = item.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            on_refused(refused_by_system(error, _path(level, item)))
-            continue
-        # The kind is asked again: a link may have taken the name since the folder was listed.
-        if (before_ns is None or newest_ns(status) < before_ns) and stat.S_ISREG(status.st_mode):
-            yield Entry.of(_path(level, item), status)
-
-
-def _path(level: _Level, item: os.DirEntry[str]) -> bytes:
-    return _join(level.relative, os.fsencode(item.name))
-
-
-def _join(folder: bytes, name: bytes) -> bytes:
-    return folder + b"/" + name if folder else name

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ _stuck: dict[Path, threading.Thread] = {}
 class _Measured:
     device: int
     mount: str
+    read_only: bool
     figures: dict[str, Any]
 
 
@@ -37,18 +38,26 @@ def check_disks(paths: Iterable[Path], settings: DiskSettings, *, deadline_s: fl
 
     `disk_info` is the fullest one: total_gb, used_gb, free_gb (1 GB = 1024^3 bytes; free to ordinary users),
     usage_percent = used / (used + free), status `normal | warning | critical`. `mounts` lists all, each device once,
-    with mount, device, inodes_percent (None where the file system has no fixed number) and inodes_status; `status` is
-    the worst of all. What could not be measured stands in `errors`; `success` is false if nothing could be.
+    with mount, device, read_only, the figures in bytes and inodes (None where the file system has no fixed number),
+    inodes_percent and inodes_status; `status` is the worst of all. What could not be measured stands in `errors`;
+    `success` is false if nothing could be.
     """
-    found: dict[int, _Measured] = {}
+    found: dict[object, tuple[str, _Measured]] = {}
     errors: list[dict[str, str]] = []
+    partitions = _partitions()
     for path in settings.mounts or tuple(paths):
         try:
             measured = _measured_in_time(path, settings, deadline_s)
-            found.setdefault(measured.device, measured)
         except OSError as error:
             errors.append({"path": str(path), "why": _explained(error)})
-    mounts = [{"mount": one.mount, "device": _device_name(one), **one.figures} for one in found.values()]
+            continue
+        name, key = _device(measured, partitions)
+        # A bind mount may be read-only where the file system is not.
+        if key not in found or (found[key][1].read_only and not measured.read_only):
+            found[key] = (name, measured)
+    mounts = [
+        {"mount": one.mount, "device": name, "read_only": one.read_only, **one.figures} for name, one in found.values()
+    ]
     return _result(mounts, errors)
 
 
@@ -94,10 +103,12 @@ def _measure_into(answer: _Answer, path: Path, settings: DiskSettings) -> None:
 
 def _measure(path: Path, settings: DiskSettings) -> _Measured:
     real = path.resolve(strict=True)
+    status = os.statvfs(real)
     return _Measured(
         device=real.stat().st_dev,
         mount=str(_mount_of(real)),
-        figures=_figures(os.statvfs(real), settings),
+        read_only=bool(status.f_flag & os.ST_RDONLY),
+        figures=_figures(status, settings),
     )
 
 
@@ -119,8 +130,13 @@ def _figures(status: os.statvfs_result, settings: DiskSettings) -> dict[str, Any
         "total_gb": round(status.f_blocks * block / _GIB, 2),
         "used_gb": round(used * block / _GIB, 2),
         "free_gb": round(status.f_bavail * block / _GIB, 2),
+        "total_bytes": status.f_blocks * block,
+        "used_bytes": used * block,
+        "free_bytes": status.f_bavail * block,
         "usage_percent": usage,
         "status": _status(usage, settings.warning_percent, settings.critical_percent),
+        "inodes_used": None if inodes is None else status.f_files - status.f_ffree,
+        "inodes_free": None if inodes is None else status.f_favail,
         "inodes_percent": inodes,
         "inodes_status": _status(inodes or 0, settings.inodes_warning_percent, settings.inodes_critical_percent),
     }
@@ -137,13 +153,19 @@ def _status(percent: float, warning: float, critical: float) -> Status:
     return "warning" if percent > warning else "normal"
 
 
-def _device_name(measured: _Measured) -> str:
+def _partitions() -> dict[str, tuple[str, str]]:
+    """Mount point -> device and type; the last mount over a point is the one that is seen."""
     try:
-        # The last mount over a point is the one that is seen.
-        names = {part.mountpoint: part.device for part in psutil.disk_partitions(all=True)}
+        return {part.mountpoint: (part.device, part.fstype) for part in psutil.disk_partitions(all=True)}
     except OSError:
-        names = {}
-    return names.get(measured.mount) or f"{os.major(measured.device)}:{os.minor(measured.device)}"
+        return {}
+
+
+def _device(measured: _Measured, partitions: Mapping[str, tuple[str, str]]) -> tuple[str, object]:
+    """Return the device's name, and what tells it from others: subvolumes of btrfs share the space of their device."""
+    numbers = f"{os.major(measured.device)}:{os.minor(measured.device)}"
+    name, kind = partitions.get(measured.mount, ("", ""))
+    return name or numbers, name if kind == "btrfs" else measured.device
 
 
 def _explained(error: OSError) -> str:

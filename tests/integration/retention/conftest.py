@@ -20,6 +20,7 @@ from app.retention.cleanup import cleanup_expired
 from app.retention.expiry import frozen_now
 from app.retention.report import CleanupResult
 from app.retention.roots import init_roots
+from app.retention.rule_settings import GuardSettings
 from app.retention.settings import RetentionSettings
 from app.retention.workplace import Workplace
 
@@ -31,6 +32,9 @@ RECEIPT_ROOTS = {
     "tracking_screenshot_path": "screenshots",
 }
 
+# The manual clock stands in March, whatever the database's clock says.
+_GUARDS = GuardSettings().model_copy(update={"clock_s": 10**9})
+
 
 def _nothing(_told: object) -> None: ...
 
@@ -40,7 +44,8 @@ class Lab:
     database: Database
     clock: ManualClock
     home: Path
-    settings: RetentionSettings = field(default_factory=RetentionSettings)
+    # What a test does at a checkpoint it does in its own thread, unless it asks for more.
+    settings: RetentionSettings = field(default_factory=lambda: RetentionSettings(guards=_GUARDS, connections=1))
     now: datetime = field(init=False)
 
     def __post_init__(self) -> None:

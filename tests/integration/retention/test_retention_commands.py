@@ -80,7 +80,8 @@ def test_marked_roots_are_ready_and_the_run_deletes_what_has_expired(home: Path)
     status = as_json("retention", "status")
     assert (status["expired"]["failed"], status["expires_within_24_h"]["failed"]) == (0, 1)
     assert (status["pending_files"], status["stuck_files"], status["lag_hours"]) == (0, 0, 0)
-    assert "failed: 0 expired, 1 more within 24 hours" in gengfu_says("retention", "status").output
+    shown = gengfu_says("retention", "status").output
+    assert next(line.split() for line in shown.splitlines() if "failed" in line)[:3] == ["failed", "0", "1"]
 
 
 def test_an_unknown_root_is_answered_with_the_nearest_name(home: Path) -> None:
@@ -95,4 +96,71 @@ def test_a_protected_folder_is_no_root(home: Path, monkeypatch: pytest.MonkeyPat
     result = gengfu_says("roots", "init", "uploads")
     assert result.exit_code == 3
     assert "system folder" in result.output
+    assert tasks(home) == [1, 2]
+
+
+def many_expired(home: Path) -> None:
+    """Twelve expired rows in a table of fourteen; the guards of these tests find that much."""
+    database = Database(f"sqlite:///{home / 'var' / 'gengfu.db'}", DatabaseSettings())
+    now = SystemClock().now()
+    row = {"task_type": "识别", "status": "completed", "updated_at": now, "retry_count": 0}
+    with database.write() as connection:
+        for key in range(10, 22):
+            times = {"created_at": now - timedelta(days=41), "completed_at": now - timedelta(days=40)}
+            connection.execute(insert(schema.tasks).values(id=key, task_id=f"多{key}", **row, **times))
+    database.dispose()
+
+
+def test_a_held_rule_exits_3_alerts_and_passes_once_when_approved(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENGFU_RETENTION__GUARDS__ROWS", "5")
+    gengfu_says("roots", "init")
+    many_expired(home)
+    planned = gengfu_says("retention", "plan")
+    assert (planned.exit_code, "held" in planned.output) == (3, True)
+    result = gengfu_says("retention", "run", "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["tasks_cleaned"], told["state"]) == (3, 1, "held")
+    assert "CleanupHeld" in (home / "logs" / "error_alerts.log").read_text(encoding="utf-8")
+    assert f"gengfu retention approve {told['run_id']}" in gengfu_says("retention", "status").output
+
+    assert gengfu_says("retention", "run", "--rule", "completed").exit_code == 3
+    late = gengfu_says("retention", "approve", told["run_id"])
+    assert (late.exit_code, "judged again" in late.output) == (2, True)
+    last = as_json("retention", "status")["rules"][0]["last"]
+    assert as_json("retention", "approve", last["run_id"])["rules"][0]["rule"] == "completed"
+    assert as_json("retention", "run")["tasks_cleaned"] == 12
+    assert tasks(home) == [2]
+
+
+def test_what_was_deleted_can_be_brought_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENGFU_RETENTION__KEEP_DELETED", "24h")
+    gengfu_says("roots", "init")
+    photo = home / "var" / "sample" / "uploads" / "1.jpg"
+    photo.write_bytes(b"x" * 100)
+    run_id = as_json("retention", "run")["run_id"]
+    assert (tasks(home), photo.exists()) == ([2], False)
+    assert as_json("retention", "undo", run_id, "--dry-run")["rows"] == {"tasks": 1}
+    assert gengfu_says("retention", "undo", run_id).exit_code == 0
+    assert (tasks(home), photo.read_bytes()) == ([1, 2], b"x" * 100)
+    assert gengfu_says("retention", "undo", run_id).exit_code == 2
+
+
+def test_check_exits_2_where_a_rule_can_not_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    assert gengfu_says("retention", "check").exit_code == 0
+    rule = {"table": "taks", "finished": "completed_at", "keep": "30d"}
+    monkeypatch.setenv("GENGFU_RETENTION__RULES", json.dumps({"own": rule}))
+    result = gengfu_says("retention", "check")
+    assert (result.exit_code, "table taks is not in the database" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("budget", ["10 parsecs", "0s", ""])
+def test_a_budget_that_is_none_is_refused(home: Path, budget: str) -> None:
+    result = gengfu_says("retention", "run", "--budget", budget)
+    assert (result.exit_code, "--budget" in result.output, tasks(home)) == (2, True, [1, 2])
+
+
+def test_an_unknown_rule_is_answered_with_the_nearest(home: Path) -> None:
+    for verb in ("run", "plan"):
+        result = gengfu_says("retention", verb, "--rule", "complete")
+        assert (result.exit_code, 'did you mean "completed"?' in result.output) == (2, True)
     assert tasks(home) == [1, 2]

@@ -50,6 +50,23 @@ def test_another_spelling_in_a_living_row_keeps_the_file(lab: Any, spelling: str
     assert lab.on_disk() == {("uploads", "a/b.jpg")}
 
 
+@pytest.mark.parametrize("spelling", ["图/b.jpg", "/app/uploads/图/b.jpg", "./图//b.jpg"])
+def test_a_path_that_a_living_row_stores_as_a_blob_keeps_the_file_on_sqlite(lab: Any, spelling: str) -> None:
+    if lab.database.dialect != "sqlite":
+        pytest.skip("PostgreSQL stores no blob in a text column")
+    _with_alias(lab)
+    lab.task(image_path=lab.file("uploads", "图/b.jpg"))
+    lab.task(image_path=lab.file("uploads", "alone.jpg"))
+    alive = lab.task(days=1, image_path=spelling)
+    with lab.database.write() as connection:
+        connection.execute(text("UPDATE tasks SET image_path = CAST(image_path AS BLOB)"))
+    for dry_run in (True, False):
+        told = lab.document(dry_run=dry_run)
+        assert (told["files_cleaned"], told["files_kept_referenced"]) == (1, 1)
+    assert lab.tasks() == {alive}
+    assert lab.on_disk() == {("uploads", "图/b.jpg")}
+
+
 def test_a_straightened_spelling_with_the_full_path_keeps_the_file(lab: Any) -> None:
     lab.task(image_path=lab.file("uploads", "a/b.jpg"))
     lab.task(days=1, image_path=f"/{lab.folders['uploads']}//a/b.jpg")

@@ -4,10 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, MetaData, String, Table, insert, select, text
+from sqlalchemy import Column, MetaData, String, Table, Text, cast, column, func, insert, select, text
+from sqlalchemy.types import NullType
 
 from app.core.database import Database
-from app.retention.rows import keys_among
+from app.retention.batches_postgresql import among_keys
+from app.retention.batches_sqlite import Keys, keys_among
 
 HOSTILE = ("plain", "with space", 'quo"te', "back\\slash", "{a,b}", "", "NULL", "逗,号", "o'clock", '\\"', "%s %(x)s")
 KEYS = Table("keys", MetaData(), Column("id", String(40), primary_key=True))
@@ -21,22 +23,34 @@ def keyed(database: Database) -> Database:
     return database
 
 
+@pytest.mark.parametrize("kind", ["character varying", "a type that nobody knows"])
 @pytest.mark.parametrize("chosen", [HOSTILE, *((key,) for key in HOSTILE)])
-def test_text_keys_mean_exactly_themselves(keyed: Database, chosen: tuple[str, ...]) -> None:
+def test_text_keys_mean_exactly_themselves(keyed: Database, chosen: tuple[str, ...], kind: str) -> None:
     with keyed.read() as connection:
-        found = connection.execute(select(KEYS.c.id).where(keys_among(KEYS.c.id, chosen, keyed.dialect))).scalars()
+        if keyed.dialect == "sqlite":
+            keys = Keys.of(chosen)
+            statement = select(KEYS.c.id).where(keys_among(KEYS.c.id, is_packed=keys.is_packed))
+            found = connection.execute(statement, {"gengfu_keys": keys.value}).scalars()
+        else:
+            packed = select(cast(func.array_agg(KEYS.c.id), Text)).where(KEYS.c.id.in_(chosen))
+            keys = connection.execute(packed).scalar_one()
+            statement = select(KEYS.c.id).where(among_keys(KEYS.c.id, kind))
+            found = connection.execute(statement, {"gengfu_keys": keys}).scalars()
         assert set(found) == set(chosen)
 
 
-def test_keys_of_other_kinds_go_as_parameters(database: Database) -> None:
-    if database.dialect != "postgresql":
-        pytest.skip("on SQLite all do")
+@pytest.mark.parametrize("key", [b"\x00\xff", 1.5, "a\0b", -(2**63)])
+def test_keys_of_other_kinds_mean_themselves_on_sqlite(database: Database, key: object) -> None:
+    if database.dialect != "sqlite":
+        pytest.skip("PostgreSQL packs its keys itself")
     with database.write() as connection:
-        connection.execute(text("CREATE TABLE keys (id date)"))
-        connection.execute(text("INSERT INTO keys VALUES ('2026-01-01'), ('2026-01-02'), ('2026-01-03')"))
-        days = list(connection.execute(text("SELECT id FROM keys WHERE id < '2026-01-03'")).scalars())
-        found = connection.execute(select(KEYS.c.id).where(keys_among(KEYS.c.id, days, database.dialect))).scalars()
-        assert sorted(found) == sorted(days)
+        connection.execute(text("CREATE TABLE keys (id BLOB)"))
+        connection.execute(text("INSERT INTO keys VALUES (:key), (7)"), {"key": key})
+        plain = column("id", NullType())
+        keys = Keys.of([key])
+        statement = select(plain).select_from(KEYS).where(keys_among(plain, is_packed=keys.is_packed))
+        found = connection.execute(statement, {"gengfu_keys": keys.value}).scalars()
+        assert list(found) == [key]
 
 
 @pytest.mark.parametrize("kind", ["uuid", "text", "smallint", "numeric"])

@@ -1,42 +1,19 @@
 """Whenever a clean-up is killed, the next leaves no orphan and no row without its file, and tells the truth."""
 
-import os
-import signal
-import time
-import warnings
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from retention_kills import Steps, Stopped, next_run, run_and_kill, stop
 from sqlalchemy import delete
 
-from app.core.errors import Locked
-from app.core.own_tables import file_outbox, service_state
+from app.core.own_tables import file_outbox, rule_run, service_state
 from app.demo import schema
 
 EXACT = (
     *("tasks_cleaned", "receipts_cleaned", "files_cleaned", "bytes_freed", "files_missing", "files_already_gone"),
     *("refused_paths", "rows_kept", "pending_files", "stuck_files"),
 )
-
-
-class Stopped(BaseException):
-    """Stands for a time limit or an interrupt that ends the run in the middle."""
-
-
-class Steps:
-    """Counts checkpoints and acts at one of them."""
-
-    def __init__(self, stop_at: int, act: Callable[[], None]) -> None:
-        self.seen = 0
-        self._stop_at = stop_at
-        self._act = act
-
-    def __call__(self, _point: str) -> None:
-        self.seen += 1
-        if self.seen == self._stop_at:
-            self._act()
 
 
 def furnish(lab: Any) -> None:
@@ -58,7 +35,7 @@ def furnish(lab: Any) -> None:
 
 def empty(lab: Any) -> None:
     with lab.database.write() as connection:
-        for table in (schema.delivery_receipts, schema.tasks, file_outbox):
+        for table in (schema.delivery_receipts, schema.tasks, file_outbox, rule_run):
             connection.execute(delete(table))
         connection.execute(delete(service_state).where(service_state.c.key == "retention:tally"))
     for root, path in lab.on_disk():
@@ -167,43 +144,12 @@ def test_after_a_kill_a_row_that_came_back_keeps_its_condemned_file(lab: Any) ->
 def test_killed_between_temporary_files_the_next_run_removes_the_rest(lab: Any) -> None:
     for number in range(5):
         lab.aged("temp", f"{number}.tmp", days=3)
+    steps = Steps(2, stop)
     with pytest.raises(Stopped):
-        lab.run("stopped", checkpoint=Steps(2, stop))
+        lab.run("stopped", checkpoint=lambda point: steps(point) if point.startswith("temp removed") else None)
     assert len(lab.on_disk()) == 3
-    assert lab.document("next")["temp_files_cleaned"] == 3
+    assert lab.document("next")["temp_files_cleaned"] == 5  # all that were removed, by whichever run
     assert lab.on_disk() == set()
-
-
-def stop() -> None:
-    raise Stopped
-
-
-def run_and_kill(lab: Any, step: int) -> None:
-    """Run in a child that gets SIGKILL at the given step."""
-    # SQLite must not be carried over a fork.
-    lab.database.dispose()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads of the test runner, which the child never uses
-        child = os.fork()
-    if child == 0:
-        try:
-            lab.run("killed", checkpoint=Steps(step, lambda: os.kill(os.getpid(), signal.SIGKILL)))
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), f"step {step} was not reached"
-
-
-def next_run(lab: Any) -> dict[str, Any]:
-    """The server needs a moment to notice that the killed process is gone."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            document: dict[str, Any] = lab.document("next")
-        except Locked:
-            assert time.monotonic() < deadline
-        else:
-            return document
 
 
 def assert_nothing_alive_was_lost(lab: Any) -> None:

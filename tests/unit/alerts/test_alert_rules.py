@@ -18,8 +18,27 @@ def report(
     }
 
 
-def mount(path: str = "/", usage: float = 70.0, inodes: float | None = 5.0) -> dict[str, Any]:
-    return {"mount": path, "usage_percent": usage, "inodes_percent": inodes, "free_gb": 149.8}
+def mount(
+    path: str = "/",
+    usage: float = 70.0,
+    inodes: float | None = 5.0,
+    forecast: dict[str, Any] | None = None,
+    inode_forecast: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    return {
+        "mount": path,
+        "usage_percent": usage,
+        "inodes_percent": inodes,
+        "free_gb": 149.8,
+        "forecast": forecast or full_in(None),
+        "inode_forecast": inode_forecast if inodes is not None else None,
+    }
+
+
+def full_in(hours: float | None, method: str = "slow") -> dict[str, Any]:
+    """A forecast; None hours for what does not fill."""
+    at, by = (None, None) if hours is None else ("2026-03-12T08:00+08:00", method)
+    return {"hours_left": hours, "full_at": at, "method": by}
 
 
 def disk(*mounts: dict[str, Any], errors: list[Any] | None = None) -> dict[str, Any]:
@@ -97,6 +116,41 @@ def test_disk_and_inodes_alert_strictly_above_80_and_90(key: str, usage: float, 
     assert [alert.severity for alert in alerts] == ([severity] if severity else [])
 
 
+@pytest.mark.parametrize(
+    ("hours", "severity"),
+    [(None, None), (168.0, None), (167.9, "warning"), (24.0, "warning"), (23.9, "critical"), (0.0, "critical")],
+)
+def test_a_disk_that_will_be_full_in_a_week_warns_and_in_a_day_is_critical(
+    hours: float | None, severity: str | None
+) -> None:
+    alerts = evaluate_disk(disk(mount("/数据", forecast=full_in(hours))), RULES)
+    assert [(alert.alertname, alert.severity) for alert in alerts] == ([("DiskWillFill", severity)] if severity else [])
+    assert all(alert.labels == {"mount": "/数据", "of": "space"} for alert in alerts)
+
+
+def test_space_and_inodes_that_run_out_are_alerts_of_their_own() -> None:
+    found = mount("/数据", forecast=full_in(30.5), inode_forecast=full_in(2.0, "fast"))
+    space, inodes = evaluate_disk(disk(found), RULES)
+    assert space.message == "/数据 will have no space left in 30.5 h, at 2026-03-12T08:00+08:00 (slow estimate)"
+    assert inodes.message.startswith("/数据 will have no inodes left in 2 h, ")
+    assert (space.severity, inodes.severity) == ("warning", "critical")
+    assert space.fingerprint != inodes.fingerprint
+
+
+def test_a_full_disk_is_told_by_its_usage_and_not_twice() -> None:
+    full = full_in(0.0) | {"method": None}
+    assert [alert.alertname for alert in evaluate_disk(disk(mount(usage=100.0, forecast=full)), RULES)] == [
+        "DiskUsageHigh"
+    ]
+
+
+def test_a_mount_without_a_forecast_is_never_taken_for_one_that_does_not_fill() -> None:
+    found = mount()
+    del found["forecast"]
+    (alert,) = evaluate_disk(disk(found), RULES)
+    assert (alert.alertname, alert.labels) == ("RuleEvaluationFailed", {"rule": "disk_will_fill"})
+
+
 def test_each_full_mount_is_an_alert_of_its_own() -> None:
     alerts = evaluate_disk(disk(mount("/", 95.0), mount("/数据", 85.0), mount("/ok", 10.0)), RULES)
     assert [(alert.labels["mount"], alert.severity) for alert in alerts] == [("/", "critical"), ("/数据", "warning")]
@@ -117,8 +171,9 @@ def test_a_mount_that_can_not_be_measured_is_said_beside_the_others() -> None:
 def test_no_measured_mount_is_never_taken_for_all_is_well() -> None:
     alerts = evaluate_disk(disk(errors=[{"path": "/gone", "why": "it does not exist"}]), RULES)
     failed = [alert for alert in alerts if alert.alertname == "RuleEvaluationFailed"]
-    assert {alert.labels["rule"] for alert in failed} == {"disk_usage_high", "inode_usage_high"}
-    assert len({alert.fingerprint for alert in failed}) == 2
+    rules = {"disk_usage_high", "inode_usage_high", "disk_will_fill"}
+    assert {alert.labels["rule"] for alert in failed} == rules
+    assert len({alert.fingerprint for alert in failed}) == len(rules)
 
 
 @pytest.mark.parametrize(
@@ -144,27 +199,80 @@ def test_a_rule_that_fails_does_not_stop_the_others() -> None:
     assert {a.alertname for a in evaluate_daily(document, RULES)} == {"TaskFailureRateHigh", "RuleEvaluationFailed"}
 
 
-@pytest.mark.parametrize("key", ["errors", "refused_paths"])
+def cleanup(**changes: Any) -> dict[str, Any]:
+    document: dict[str, Any] = {"run_id": "r1", "errors": [], "error_count": 0, "refused_paths": {}, "held_roots": []}
+    cleaned = {"tasks_cleaned": 0, "receipts_cleaned": 0, "files_cleaned": 0, "logs_cleaned": 0}
+    return {**document, **cleaned, "rules": [], **changes}
+
+
+def rule(**changes: Any) -> dict[str, Any]:
+    quiet = {"name": "订单", "state": "done", "reasons": [], "rows": 0, "usual_rows": None}
+    return {**quiet, "lag_hours": 0.0, "lag_growing": 0, **changes}
+
+
+def names(document: dict[str, Any]) -> list[str]:
+    return [alert.alertname for alert in evaluate_cleanup(document, RULES)]
+
+
 @pytest.mark.parametrize(
     ("found", "value", "words"),
     [
-        (["回证/a.png: EACCES"], 1, "回证/a.png: EACCES"),
         ([{"path": "x", "why": "changed"}, {"path": "y"}], 2, '"why": "changed"'),
         ({"link": 2, "changed": 1}, 3, "link 2, changed 1"),
         (4, 4, "see the report"),
     ],
 )
-def test_cleanup_errors_and_refused_paths_are_errors(key: str, found: Any, value: int, words: str) -> None:
-    (alert,) = evaluate_cleanup({"errors": [], key: found}, RULES)
+def test_refused_paths_are_errors(found: Any, value: int, words: str) -> None:
+    (alert,) = evaluate_cleanup(cleanup(refused_paths=found), RULES)
     assert (alert.severity, alert.value) == ("error", value)
     assert words in alert.message
 
 
+@pytest.mark.parametrize(("cleaned", "alerts"), [(99, []), (98, ["CleanupErrors"]), (0, ["CleanupErrors"])])
+def test_errors_are_told_above_one_percent_of_what_was_tried(cleaned: int, alerts: list[str]) -> None:
+    document = cleanup(errors=["回证/a.png: EACCES"], error_count=1, files_cleaned=cleaned)
+    assert names(document) == alerts
+    assert all("回证/a.png" in alert.message for alert in evaluate_cleanup(document, RULES))
+
+
+@pytest.mark.parametrize("state", ["held", "refused"])
+def test_a_rule_that_did_not_run_is_an_error_with_its_reason(state: str) -> None:
+    (alert,) = evaluate_cleanup(cleanup(rules=[rule(), rule(name="归档", state=state, reasons=["51 %", "x"])]), RULES)
+    assert (alert.alertname, alert.severity, alert.labels) == ("CleanupHeld", "error", {"rule": "归档"})
+    assert alert.message == f"the rule 归档 was {state} in run r1, nothing was deleted there: 51 %"
+
+
+def test_a_held_root_is_an_error() -> None:
+    (alert,) = evaluate_cleanup(cleanup(held_roots=[{"root": "uploads", "why": "no mark"}]), RULES)
+    assert (alert.alertname, alert.labels) == ("CleanupHeld", {"root": "uploads"})
+
+
+def test_a_folder_rule_that_a_guard_held_is_an_error_and_one_of_a_held_root_is_told_once() -> None:
+    folders = [
+        {"name": "temp", "root": "temp", "state": "held", "reasons": ["55 %", "x"]},
+        {"name": "logs", "root": "logs", "state": "held", "reasons": []},
+    ]
+    (alert,) = evaluate_cleanup(cleanup(folders=folders), RULES)
+    assert (alert.alertname, alert.labels) == ("CleanupHeld", {"rule": "temp", "root": "temp"})
+    assert "the folder rule temp was held in run r1" in alert.message
+
+
 @pytest.mark.parametrize(
-    "document", [{"errors": []}, {"errors": [], "refused_paths": {}}, {"errors": 0, "refused_paths": 0}]
+    ("rows", "usual", "alerts"),
+    [(3001, 1000, ["CleanupDeletedUnusual"]), (3000, 1000, []), (999, 1, []), (5000, None, []), (5000, 0, [])],
 )
-def test_a_clean_cleanup_is_quiet(document: dict[str, Any]) -> None:
-    assert evaluate_cleanup(document, RULES) == []
+def test_an_unusual_amount_is_told(rows: int, usual: int | None, alerts: list[str]) -> None:
+    assert names(cleanup(rules=[rule(rows=rows, usual_rows=usual)])) == alerts
+
+
+@pytest.mark.parametrize(("growing", "alerts"), [(2, []), (3, ["RetentionLag"])])
+def test_a_lag_that_grew_three_times_in_a_row_is_told(growing: int, alerts: list[str]) -> None:
+    assert names(cleanup(rules=[rule(lag_growing=growing, lag_hours=30.5)])) == alerts
+
+
+def test_a_clean_cleanup_is_quiet() -> None:
+    assert names(cleanup(rules=[rule()])) == []
+    assert names(cleanup(tasks_cleaned=5, refused_paths=0)) == []
 
 
 def test_a_rule_switched_off_is_not_judged() -> None:

@@ -15,19 +15,20 @@ from app.health.checks import disk
 from app.health.checks.disk import check_disks
 from app.health.disk_report import SAMPLES, append_disk_report, disk_report_path
 from app.health.settings import DiskSettings, HealthSettings
+from app.health.summary import disk_health
 
 GIB = 1024**3
 AT = datetime(2026, 3, 10, 12, 15, tzinfo=ZoneInfo("Asia/Shanghai"))
 
 
 def file_system(
-    *, used: int, available: int, reserved: int = 0, inodes: tuple[int, int] = (1, 99)
+    *, used: int, available: int, reserved: int = 0, inodes: tuple[int, int] = (1, 99), read_only: bool = False
 ) -> os.statvfs_result:
     """A file system of blocks of 1 GiB; `inodes` are used and free ones."""
-    free_inodes = inodes[1]
+    free_inodes, flags = inodes[1], os.ST_RDONLY if read_only else 0
     total = used + available + reserved
     return os.statvfs_result(
-        (GIB, GIB, total, available + reserved, available, sum(inodes), free_inodes, free_inodes, 0, 255)
+        (GIB, GIB, total, available + reserved, available, sum(inodes), free_inodes, free_inodes, flags, 255)
     )
 
 
@@ -74,6 +75,7 @@ def test_space_kept_for_root_counts_as_not_to_be_had(status_of: Any) -> None:
 def test_a_file_system_without_inode_numbers_is_normal(status_of: Any) -> None:
     figures = status_of(file_system(used=1, available=99, inodes=(0, 0)))["disk_info"]
     assert (figures["inodes_percent"], figures["inodes_status"]) == (None, "normal")
+    assert (figures["inodes_used"], figures["inodes_free"]) == (None, None)
 
 
 def test_a_file_system_without_a_size_is_an_error(status_of: Any) -> None:
@@ -85,6 +87,76 @@ def test_a_file_system_without_a_size_is_an_error(status_of: Any) -> None:
 def test_a_device_is_measured_once_however_many_folders_are_on_it(tmp_path: Path) -> None:
     (tmp_path / "图片").mkdir()
     assert len(check_disks([tmp_path, tmp_path / "图片", tmp_path], DiskSettings())["mounts"]) == 1
+
+
+def mounted(monkeypatch: pytest.MonkeyPatch, **places: tuple[int, str, str]) -> None:
+    """Folders as mount points: name -> device number, device name, type."""
+    from types import SimpleNamespace
+
+    def folder(path: Path) -> tuple[int, str, str] | None:
+        return places.get(path.name)
+
+    really, was_mount = Path.stat, Path.is_mount
+
+    def stat(path: Path, **how: Any) -> Any:
+        place = folder(path)
+        return SimpleNamespace(st_dev=place[0], st_mode=0o40755) if place else really(path, **how)
+
+    parts = [
+        SimpleNamespace(mountpoint=f"/m/{name}", device=device, fstype=kind)
+        for name, (_, device, kind) in places.items()
+    ]
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(Path, "resolve", lambda path, **_how: path)
+    monkeypatch.setattr(Path, "is_mount", lambda path: folder(path) is not None or was_mount(path))
+    monkeypatch.setattr("app.health.checks.disk.psutil.disk_partitions", lambda **_all: parts)
+
+
+def test_bind_mounts_and_subvolumes_count_once_and_overlays_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.health.checks.disk.os.statvfs", lambda _path: file_system(used=1, available=99))
+    mounted(
+        monkeypatch,
+        data=(1, "/dev/sda1", "ext4"),
+        bound=(1, "/dev/sda1", "ext4"),
+        volume=(2, "/dev/sdb1", "btrfs"),
+        subvolume=(3, "/dev/sdb1", "btrfs"),
+        first=(4, "overlay", "overlay"),
+        second=(5, "overlay", "overlay"),
+    )
+    names = ("data", "bound", "volume", "subvolume", "first", "second")
+    result = check_disks([Path("/m") / name for name in names], DiskSettings())
+    assert [(mount["mount"], mount["device"]) for mount in result["mounts"]] == [
+        ("/m/data", "/dev/sda1"),
+        ("/m/volume", "/dev/sdb1"),
+        ("/m/first", "overlay"),
+        ("/m/second", "overlay"),
+    ]
+
+
+@pytest.mark.parametrize("order", [("bound", "data"), ("data", "bound")])
+def test_a_read_only_bind_mount_does_not_hide_that_the_device_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, order: tuple[str, str]
+) -> None:
+    def status(path: Path) -> os.statvfs_result:
+        return file_system(used=1, available=99, read_only=path.name == "bound")
+
+    monkeypatch.setattr("app.health.checks.disk.os.statvfs", status)
+    mounted(monkeypatch, data=(1, "/dev/sda1", "ext4"), bound=(1, "/dev/sda1", "ext4"))
+    (mount,) = check_disks([Path("/m") / name for name in order], DiskSettings())["mounts"]
+    assert (mount["mount"], mount["read_only"]) == ("/m/data", False)
+
+
+def test_a_read_only_mount_is_told(status_of: Any) -> None:
+    result = status_of(file_system(used=1, available=99, read_only=True))
+    assert result["disk_info"]["read_only"] is True
+    assert "is mounted read-only" in disk_health(result)["detail"]
+
+
+def test_the_figures_stand_in_bytes_and_inodes_too(status_of: Any) -> None:
+    figures = status_of(file_system(used=70, available=20, reserved=10, inodes=(300, 700)))["disk_info"]
+    bytes_ = (figures["total_bytes"], figures["used_bytes"], figures["free_bytes"])
+    assert bytes_ == (100 * GIB, 70 * GIB, 20 * GIB)
+    assert (figures["inodes_used"], figures["inodes_free"]) == (300, 700)
 
 
 def test_the_fullest_of_several_mounts_is_the_disk_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ def test_the_order_of_the_settings_decides() -> None:
         ([], "last category"),
         ([{"name": "a", "contains": ["x"]}], "last category"),
         ([{"name": "a"}, {"name": "b"}], "'a' has no `contains`"),
+        ([{"name": "a", "contains": ["x"]}, {"name": "b", "matches": ["x"]}], "last category"),
+        ([{"name": "a", "matches": ["(a"]}, {"name": "b"}], r"'\(a' is none that RE2 takes: missing \)"),
+        ([{"name": "a", "matches": ["(?=x)"]}, {"name": "b"}], "none that RE2 takes"),
+        ([{"name": "a", "matches": ["(a)\\1"]}, {"name": "b"}], "none that RE2 takes"),
+        ([{"name": "a", "matches": ["x" * 257]}, {"name": "b"}], "257 characters; 256 are allowed"),
+        ([{"name": "a", "matches": [""]}, {"name": "b"}], "empty pattern"),
+        ([{"name": "a", "matches": ["x*"]}, {"name": "b"}], "found in every message"),
         ([{"name": "a", "contains": ["x"]}, {"name": "a"}], "'a' is named twice"),
         ([{"name": "a", "contains": [" "]}, {"name": "b"}], "blank word"),
         ([{"name": ""}], "at least 1 character"),
@@ -47,3 +54,33 @@ def test_the_order_of_the_settings_decides() -> None:
 def test_rules_that_can_not_work_are_refused(rules: list[dict[str, object]], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         ReportingSettings(categories=rules)  # type: ignore[arg-type]  # as TOML gives it
+
+
+def test_words_and_patterns_of_a_rule_are_alternatives_whatever_the_case() -> None:
+    rules = [{"name": "网络", "contains": ["Refused"], "matches": [r"HTTP 5\d\d", "连接.*重置"]}, {"name": "其余"}]
+    of = Categories(ReportingSettings(categories=rules).categories).of  # type: ignore[arg-type]  # as TOML gives it
+    found = [of(text) for text in ("http 503", "connection REFUSED", "连接被对方重置", "http 404", "x" * 256, None)]
+    assert found == ["网络", "网络", "网络", "其余", "其余", "其余"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(a+)+$", "a" * 65_000 + "!"),
+        ("(a|aa)+$", "a" * 65_000 + "!"),
+        ("(.*a){25}b", "a" * 65_000 + "!"),
+        ("^(([a-z])+.)+[0-9]([a-z])+$", "a" * 65_000),
+        ("(x+x+)+y", "x" * 65_000),
+        (r"(\w+\s?)+!$", "word " * 13_000),
+        ("(超+)+时", "超" * 65_000),
+        (".*.*.*.*=.*", "x" * 65_000),
+        ("(a?){100}a{100}b", "a" * 65_000),
+        ("[a-q][^u-z]{200}x", "a" * 65_000),
+        (r"([\w.]+)+@", "a." * 32_000),
+        ("(?:a{1,50}){1,19}b", "a" * 65_000),
+    ],
+)
+def test_a_pattern_that_would_take_years_by_backtracking_comes_to_an_end(pattern: str, message: str) -> None:
+    rules = [{"name": "恶意", "matches": [pattern]}, {"name": "其余"}]
+    categories = Categories(ReportingSettings(categories=rules).categories)  # type: ignore[arg-type]  # as TOML gives it
+    assert categories.of(message) == "其余"

@@ -1,14 +1,23 @@
-"""`gengfu report`: stored reports in the terminal."""
+"""`gengfu report`: stored reports in the terminal, their pages, and what other programs get."""
 
+import csv
+import io
 import json
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from daily_rows import put, task
+from report_documents import document
+from rich.cells import cell_len
 
 from app.cli import gengfu
+from app.context import Context, make_context
 from app.core.atomic_json import write_json
+from app.core.clock import local_date, local_day_window
+from app.demo import schema
 
 
 @pytest.fixture
@@ -18,69 +27,59 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def document(day: str, **more: Any) -> dict[str, Any]:
-    past = {
-        "date": "2026-03-08",
-        "total_tasks": 1000,
-        "failed": 10,
-        "failure_rate": 1.0,
-        "average_processing_time": 4.0,
-    }
-    anomaly = {"series": "total_tasks", "value": 1250, "lower": 500, "upper": 1200}
-    return {
-        "date": day,
-        "timezone": "Asia/Shanghai",
-        "revision": 2,
-        "task_statistics": {
-            "total_tasks": 1250,
-            "status_breakdown": {"completed": 1100, "failed": 45},
-            "completion_rate": 88.0,
-            "failure_rate": 3.6,
-            "average_processing_time": 45.2,
-        },
-        "performance_statistics": {
-            "hourly_distribution": {"14": 1250},
-            "peak_hour": 14,
-            "slowest_tasks": [{"task_id": "慢任务", "status": "completed", "processing_time": 321.5}],
-        },
-        "error_statistics": {
-            "error_categories": {"二维码识别错误": 12, "物流查询错误": 33},
-            "failed_tasks": [{"task_id": "t-1", "message": "[red]坏\x1b[31m\u202e\n第二行" + "长" * 200}],
-            "retry_statistics": {"retried_tasks": 7, "retried_share": 0.56},
-        },
-        "trend_analysis": {
-            "past_7_days": [past],
-            "trend_percent": 25.0,
-            "trend_direction": "up",
-            "anomalies": [anomaly],
-        },
-        "data_quality": {"no_finish_time": 3, "unknown_status": 0},
-    } | more
-
-
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(gengfu, ["report", *arguments], env={"COLUMNS": "80"})
 
 
-def test_a_report_is_readable_in_eighty_columns(folder: Path) -> None:
-    write_json(folder / "daily_report_20260309.json", document("2026-03-09"))
-    shown = run("show", "2026-03-09")
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_report_is_readable_at_both_widths(folder: Path, columns: int) -> None:
+    write_json(folder / "daily_report_20260309.json", document())
+    shown = CliRunner().invoke(gengfu, ["report", "show", "2026-03-09"], env={"COLUMNS": str(columns)})
     assert shown.exit_code == 0, shown.output
-    for expected in ("2026-03-09", "1,250", "88.0 %", "慢任务", "物流查询错误", "25.0 % (up)", "unusual: total_tasks"):
+    for expected in (
+        "2026-03-09 Monday",
+        "1,250",
+        "88 %",
+        "95 % bounds: 2.7 % to 4.79 %",
+        "慢任务",
+        "物流查询错误",
+        "+25 % against the mean of the days before (up)",
+        "Failed: unusual - 45; 1,200 was expected",
+        "finished rows without a finish time: 3",
+        "1 s–1 min",
+        "█",
+    ):
         assert expected in shown.stdout
-    assert "no finish time 3" in shown.stdout
-    assert "unknown status" not in shown.stdout
-    from rich.cells import cell_len
-
-    assert max(cell_len(line) for line in shown.stdout.splitlines()) <= 80
+    assert "unmapped status" not in shown.stdout
+    assert max(cell_len(line) for line in shown.stdout.splitlines()) <= columns
 
 
-def test_text_of_the_application_does_not_act_on_the_terminal(folder: Path) -> None:
-    write_json(folder / "daily_report_20260309.json", document("2026-03-09"))
-    output = run("show").stdout
-    assert "[red]坏 [31m" in output
-    assert "\x1b" not in output
-    assert "\u202e" not in output
+def test_the_smallest_hour_can_be_seen_and_an_empty_one_is_blank(folder: Path) -> None:
+    hours = {"hourly_distribution": {"0": 1, "1": 0, "14": 10_000}, "peak_hour": 14}
+    write_json(folder / "daily_report_20260309.json", document(performance_statistics=hours))
+    bars = next(line for line in run("show").stdout.splitlines() if "██" in line)
+    assert (bars[2:4], bars[5:7], bars[2 + 14 * 3 : 4 + 14 * 3]) == ("▁▁", "  ", "██")
+
+
+def test_two_days_stand_beside_each_other_with_their_change(folder: Path) -> None:
+    write_json(folder / "daily_report_20260309.json", document())
+    other = document("2026-03-02", error_statistics={"error_categories": {"任务超时": 4}})
+    other["task_statistics"] |= {"total_tasks": 1000, "failure_rate": 2.5}
+    write_json(folder / "daily_report_20260302.json", other)
+    shown = run("show", "2026-03-09", "--compare", "2026-03-02").stdout
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "Tasks 1,250 1,000 +25 %" in lines
+    assert "Failure rate 3.6 % 2.5 % +1.1 points" in lines
+    assert "任务超时 0 4 -100 %" in lines
+    assert "物流查询错误 33 0 –" in lines
+
+
+def test_comparing_with_a_day_without_report_is_told(folder: Path) -> None:
+    write_json(folder / "daily_report_20260309.json", document())
+    refused = run("show", "--compare", "2026-03-02")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "no report of 2026-03-02" in refused.stderr
+    assert run("show", "--compare", "2026-03-09", "--json").exit_code == 2
 
 
 def test_without_a_day_the_newest_is_shown(folder: Path) -> None:
@@ -138,3 +137,102 @@ def test_a_file_that_is_no_report_is_told_by_name(folder: Path, content: str) ->
     refused = run("show")
     assert refused.exit_code == 1
     assert "daily_report_20260309.json" in refused.stderr
+
+
+def test_the_address_of_a_page_is_printed_and_the_page_drawn_where_it_is_missing(folder: Path) -> None:
+    write_json(folder / "daily_report_20260309.json", document())
+    opened = run("open", "2026-03-09")
+    page = folder / "daily_report_20260309.html"
+    assert (opened.exit_code, opened.stdout) == (0, f"{page.as_uri()}\n")
+    assert page.exists()
+    page.write_text("as it is", encoding="utf-8")
+    assert run("open").stdout == opened.stdout
+    assert page.read_text(encoding="utf-8") == "as it is"
+    assert page.as_uri() in run("show").stdout.replace("\n", "")
+    assert json.loads(run("list", "--json").stdout)[0]["page"] == page.as_uri()
+
+
+def test_the_page_speaks_the_configured_language(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENGFU_GENERAL__LANGUAGE", "zh")
+    write_json(folder / "daily_report_20260309.json", document())
+    assert run("open").exit_code == 0
+    assert "每日报告" in (folder / "daily_report_20260309.html").read_text(encoding="utf-8")
+    monkeypatch.setenv("GENGFU_GENERAL__LANGUAGE", "de")
+    refused = run("open")
+    assert refused.exit_code == 2
+    assert "GENGFU_GENERAL__LANGUAGE" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["2026-W11", "2026-03", "2026-03-09", "2026-W99", "bald"])
+def test_what_has_no_report_has_no_page(name: str) -> None:
+    refused = run("open", name)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_failed_tasks_are_exported_from_the_reports_of_the_span(folder: Path) -> None:
+    for day in ("2026-03-08", "2026-03-09", "2026-03-10"):
+        write_json(folder / f"daily_report_{day.replace('-', '')}.json", document(day))
+    span = ("--from", "2026-03-09", "--to", "2026-03-10")
+    lines = json.loads(run("export", "--format", "json", "--failed-tasks", *span).stdout)
+    assert [line["date"] for line in lines] == ["2026-03-09", "2026-03-10"]
+    assert lines[0]["message"] == "物流接口无响应"
+    table = list(csv.DictReader(io.StringIO(run("export", "--format", "csv", "--failed-tasks", *span).stdout)))
+    assert [row["id"] for row in table] == ["1234567", "1234567"]
+
+
+def test_a_span_that_runs_backwards_is_refused() -> None:
+    refused = run("export", "--format", "csv", "--from", "2026-03-10", "--to", "2026-03-09")
+    assert refused.exit_code == 2
+    assert "lies after" in refused.stderr
+    assert run("export", "--format", "xml").exit_code == 2
+
+
+@pytest.fixture
+def rows() -> Any:
+    """Thirty days of tasks up to yesterday in the embedded database."""
+    context = make_context()
+    context.prepare_own_tables()
+    with context.database.write() as connection:
+        schema.metadata.create_all(connection)
+    put(context.database, [task(n, start(context, n), "failed" if n % 5 else "completed") for n in range(1, 31)])
+    yield context
+    context.database.dispose()
+
+
+def start(context: Context, back: int) -> Any:
+    return local_day_window(yesterday(context) - timedelta(days=back - 1), context.zone)[0]
+
+
+def yesterday(context: Context) -> date:
+    return local_date(context.clock.now(), context.zone) - timedelta(days=1)
+
+
+def test_missing_days_are_computed_and_then_exported_and_explained(rows: Context) -> None:
+    first = yesterday(rows) - timedelta(days=29)
+    done = run("backfill", "--from", str(first), "--json")
+    assert done.exit_code == 0, done.output
+    assert {line["state"] for line in json.loads(done.stdout)} == {"stored"}
+    assert "present: 30 days" in run("backfill", "--from", str(first), "--to", str(yesterday(rows))).stdout
+    exported = json.loads(run("export", "--format", "json").stdout)
+    assert [line["date"] for line in exported] == [str(first + timedelta(days=after)) for after in range(30)]
+    assert {line["total_tasks"] for line in exported} == {1}
+    table = list(csv.DictReader(io.StringIO(run("export", "--format", "csv", "--from", str(yesterday(rows))).stdout)))
+    assert (len(table), table[0]["failed"], table[0]["error: 其他错误"]) == (1, "1", "1")
+    explained = run("explain", str(yesterday(rows)), "total_tasks")
+    assert explained.exit_code == 0, explained.output
+    assert explained.stdout.startswith("1. ")
+    assert json.loads(run("explain", str(yesterday(rows)), "failed", "--json").stdout)["verdict"]["series"] == "failed"
+
+
+def test_a_series_that_there_is_none_of_is_told_with_the_nearest(rows: Context) -> None:
+    run("backfill", "--from", str(yesterday(rows)))
+    refused = run("explain", str(yesterday(rows)), "total_task")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "total_tasks" in refused.stderr
+
+
+def test_an_export_of_nothing_has_its_head_and_no_lines(rows: Context) -> None:
+    assert run("export", "--format", "json").stdout == "[]\n"
+    assert run("export", "--format", "csv").stdout.startswith("date,total_tasks,")
+    assert rows.database.dialect == "sqlite"

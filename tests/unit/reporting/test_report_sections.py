@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app.reporting import sections
 from app.reporting.facts import Facts
-from app.reporting.figures import Cell, DayDetails, day_figures
+from app.reporting.figures import QUARTER_HOUR, Cell, DayDetails, Slots, Spread, day_figures
 
 START = datetime(2026, 3, 9, tzinfo=UTC)
 NOTHING = DayDetails(categories={}, distinct_messages=0, slowest=(), failed=())
@@ -18,7 +18,7 @@ def facts(*cells: Cell) -> Facts:
         day=date(2026, 3, 9),
         start=START,
         end=datetime(2026, 3, 10, tzinfo=UTC),
-        figures=day_figures(cells, {}, NOTHING, START, ZoneInfo("UTC")),
+        figures=day_figures(cells, Spread(), NOTHING, Slots(start=START, length=QUARTER_HOUR, zone=ZoneInfo("UTC"))),
         trend={"trend_direction": None},
         system={"queue_statistics": {"receipt": 3}},
         unmapped=(),
@@ -26,10 +26,10 @@ def facts(*cells: Cell) -> Facts:
     )
 
 
-def cell(state: str, quarter: int | None, rows: int, retries: int | None = 0) -> Cell:
+def cell(state: str, slot: int | None, rows: int, retries: int | None = 0) -> Cell:
     return Cell(
         state=state,
-        quarter=quarter,
+        slot=slot,
         retries=retries,
         rows=rows,
         timed=0,
@@ -38,6 +38,7 @@ def cell(state: str, quarter: int | None, rows: int, retries: int | None = 0) ->
         us_max=None,
         waited=0,
         wait_sum=0,
+        wait_min=None,
         wait_max=None,
         no_finish_time=0,
         negative_durations=0,

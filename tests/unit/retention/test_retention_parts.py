@@ -1,20 +1,22 @@
 """The small parts of the clean-up."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.core.errors import PathRefused
-from app.core.source_tables import SourceSettings, TaskStatuses, map_source_tables
-from app.retention.expiry import expiries
+from app.core.source_tables import SourceSettings, TaskStatuses, TaskTableSettings, map_source_tables
+from app.retention.batch_size import BatchSize
+from app.retention.expiry import passes
 from app.retention.outbox_entry import OutboxFile, packed, unpacked
 from app.retention.problems import Problems
 from app.retention.report import Facts, result_of
 from app.retention.roots import _overlap
-from app.retention.rows import BatchSize
+from app.retention.rules import RowRule, row_rules
 from app.retention.settings import RetentionSettings
-from app.retention.stored_paths import FileColumn, file_columns, is_final
+from app.retention.stored_paths import FileColumn, is_final
 
 NOW = datetime(2026, 3, 10, 4, tzinfo=UTC)
 
@@ -39,42 +41,80 @@ def test_three_time_outs_in_a_row_end_the_run_and_one_good_batch_starts_anew() -
     assert size.hopeless
 
 
-def test_a_batch_doubles_after_ten_good_ones_up_to_the_setting() -> None:
-    size = BatchSize(most=300, rows=200)
-    for _ in range(9):
-        size.succeeded()
-    assert size.rows == 200
+def test_a_batch_grows_after_three_short_ones_up_to_the_setting() -> None:
+    size = BatchSize(most=700, rows=200)
     size.succeeded()
-    assert size.rows == 300
+    size.succeeded()
+    assert size.rows == 200
+    for expected in (400, 400, 400, 700):
+        size.succeeded()
+        assert size.rows == expected
+
+
+def test_a_batch_grows_towards_75_ms() -> None:
+    size = BatchSize(most=10_000, rows=1000)
+    for _ in range(3):
+        size.succeeded(0.048)
+    assert size.rows == 1562
+
+
+def test_only_short_batches_in_a_row_make_it_grow() -> None:
+    size = BatchSize(most=10_000, rows=200)
+    for seconds in (0.049, 0.049, 0.05) * 10:
+        size.succeeded(seconds)
+    assert size.rows == 200
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rows"), [(0.1, 4000), (0.125, 2400), (0.16, 2000), (0.99, 2000), (1.0, 2000), (1.5, 200), (60, 100)]
+)
+def test_a_batch_that_took_long_is_followed_by_one_that_should_not(seconds: float, rows: int) -> None:
+    size = BatchSize(most=10_000, rows=4000)
+    size.succeeded(seconds)
+    assert size.rows == rows
+
+
+@pytest.mark.parametrize("rows", [400, 1000])
+def test_a_small_batch_that_took_long_stays_as_it_is_until_it_takes_a_second(rows: int) -> None:
+    size = BatchSize(most=1000, rows=rows)
+    size.succeeded(1.0)
+    assert size.rows == rows
+    size.succeeded(1.6)
+    assert size.rows == 100
+
+
+def test_long_batches_do_not_make_a_larger_one_smaller_than_a_thousand() -> None:
+    size = BatchSize(most=10_000, rows=5000)
+    for _ in range(20):
+        size.succeeded(0.9)
+    assert size.rows == 1000
+
+
+def _standard_rules(statuses: TaskStatuses, **settings: Any) -> tuple[RowRule, ...]:
+    chosen = RetentionSettings.model_validate(settings)
+    source = map_source_tables(SourceSettings(tasks=TaskTableSettings(statuses=statuses)))
+    return row_rules(source, chosen, {name: Path("/srv") / name for name in chosen.roots})
 
 
 def test_each_status_word_expires_by_its_state() -> None:
-    statuses = TaskStatuses(completed=("completed", "完成"), failed=("failed",))
-    rules = expiries(RetentionSettings(), statuses, NOW)
-    assert [(rule.word, rule.cutoff) for rule in rules] == [
-        ("completed", NOW - timedelta(days=30)),
-        ("完成", NOW - timedelta(days=30)),
-        ("failed", NOW - timedelta(days=7)),
+    rules = _standard_rules(TaskStatuses(completed=("completed", "完成"), failed=("failed",)))
+    assert [(rule.keep.days, expiry.word) for rule in rules for expiry in passes(rule, NOW)] == [
+        (30, "completed"),
+        (30, "完成"),
+        (7, "failed"),
     ]
 
 
 def test_a_word_that_also_stands_for_another_state_never_shortens_a_life() -> None:
-    statuses = TaskStatuses(
-        pending=("pending", "retry"), completed=("completed", "end"), failed=("failed", "end", "retry")
+    rules = _standard_rules(
+        TaskStatuses(pending=("pending", "retry"), completed=("completed", "end"), failed=("failed", "end", "retry"))
     )
-    rules = expiries(RetentionSettings(), statuses, NOW)
-    assert [(rule.word, rule.state) for rule in rules] == [
-        ("completed", "completed"),
-        ("end", "completed"),
-        ("failed", "failed"),
-    ]
+    assert [(rule.name, rule.words) for rule in rules] == [("completed", ("completed", "end")), ("failed", ("failed",))]
 
 
 def _image_column(*aliases: str) -> FileColumn:
-    settings = RetentionSettings.model_validate({"roots": {"uploads": {"aliases": list(aliases)}}})
-    source = map_source_tables(SourceSettings())
-    folders = {name: Path("/srv") / name for name in settings.roots}
-    return file_columns(source, settings, folders).tasks[0]
+    rules = _standard_rules(TaskStatuses(), roots={"uploads": {"aliases": list(aliases)}})
+    return rules[0].files[0]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +178,8 @@ def test_problems_are_one_line_each_and_end_at_fifty() -> None:
         ([], "done", True),
         (["done", "budget"], "budget", True),
         (["budget", "partial", "done"], "partial", True),
+        (["budget", "contended", "done"], "contended", True),
+        (["partial", "refused"], "refused", False),
         (["held", "partial"], "held", False),
         (["partial", "failed", "held"], "failed", False),
     ],

@@ -11,6 +11,10 @@ from app.retention.settings import RetentionSettings
 
 SHIPPED = Path(__file__).resolve().parents[3] / "config" / "retention.toml"
 
+OWN = {"table": "jobs", "finished": "done", "keep": "30d"}
+WORD = OWN | {"status": "state", "statuses": ["完成"]}
+FILE = {"files": {"f": "uploads"}}
+
 
 def test_the_shipped_file_names_every_key_with_its_default() -> None:
     shipped = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))["retention"]
@@ -69,6 +73,14 @@ def test_ages_below_one_are_refused(key: str, value: Any, accepted: bool) -> Non
         ({"log_patterns": ["logs/*.gz"]}, "no pattern of file names"),
         ({"temp_age": "oldest"}, "modified"),
         ({"completed_task_days": 3}, "completed_task_days"),
+        ({"rules": {"failed": OWN}}, "name of a default rule"),
+        ({"rules": {"a b": OWN}}, "no rule name"),
+        ({"rules": {"own": OWN | {"keep": "59m"}}}, "too young"),
+        ({"rules": {"own": OWN | {"statuses": ["x"]}}}, "belong together"),
+        ({"rules": {"own": OWN | {"files": {"f": "upload"}}}}, r'rules.own names \'upload\', .*"uploads"'),
+        ({"rules": {"own": OWN, "more": OWN | {"keep": "2d"}}}, "about the same rows of jobs"),
+        ({"rules": {"a": OWN | FILE, "b": WORD | {"files": {"f": "receipts"}}}}, "jobs.f is in 'receipts'"),
+        ({"temp_roots": ["temp"], "rules": {"own": OWN | {"files": {"f": "temp"}}}}, "holds files of rows"),
     ],
 )
 def test_what_can_not_be_meant_is_refused_by_name(values: dict[str, Any], message: str) -> None:

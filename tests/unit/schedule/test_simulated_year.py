@@ -11,8 +11,9 @@ import pytest
 
 from app.core.clock import ManualClock
 from app.schedule.dispatcher import Dispatcher
+from app.schedule.in_force import Schedules
 from app.schedule.job_spec import JobSpec
-from app.schedule.leadership import Leadership
+from app.schedule.leadership import Leadership, Vacancy
 from app.schedule.ledger import Ledger, Repairs, Slot
 
 STEP = timedelta(minutes=5)
@@ -77,11 +78,11 @@ class MemoryLedger:
     def close_unrun(self, job: str, due: datetime, state: str, _now: datetime, _note: str) -> bool:
         return self._leave(job, due, state)
 
+    def last_due(self, *, until: datetime) -> dict[str, datetime]:
+        return {job: due for job, due in sorted(self.state) if due <= until}
+
     def repair(self, _now: datetime) -> Repairs:
         return Repairs(offered=0, resent=0, given_up=0)
-
-    def last_due(self) -> dict[str, datetime]:
-        return {}
 
     def next(self) -> datetime:
         return min(due for _, due in self._planned)
@@ -97,8 +98,21 @@ class AlwaysLeads:
 
     leads = True
 
+    def __init__(self, start: datetime) -> None:
+        self.vacancy = Vacancy(start=None, end=start)
+
     def campaign(self) -> bool:
         return True
+
+
+class NewSchedules:
+    """Schedules that nobody noted before, of jobs without a slot."""
+
+    def take_up(
+        self, specs: Collection[JobSpec], _zone: ZoneInfo, past: Mapping[str, datetime], now: datetime
+    ) -> dict[str, datetime]:
+        assert not past
+        return dict.fromkeys([spec.name for spec in specs], now)
 
 
 def _planned(job: str, due: datetime) -> Slot:
@@ -135,7 +149,8 @@ def _dispatched(cases: Mapping[str, Case], zone: ZoneInfo, start: datetime, end:
 
     beat = Dispatcher(
         ledger=cast("Ledger", ledger),
-        leadership=cast("Leadership", AlwaysLeads()),
+        leadership=cast("Leadership", AlwaysLeads(start)),
+        schedules=cast("Schedules", NewSchedules()),
         specs=_specs(cases),
         zone=zone,
         clock=clock,

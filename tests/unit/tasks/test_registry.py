@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ import pytest
 from app.core.errors import SettingsError, UnknownJob
 from app.jobs import USE_CASES
 from app.settings import load
-from tasks.registry import all_jobs, effective_specs, find_job, job, scheduled_specs
+from tasks.registry import all_jobs, effective_specs, find_job, job, minimum_durations, scheduled_specs
 
 
 @pytest.fixture
@@ -34,11 +35,12 @@ def test_an_override_changes_only_what_it_names(write_settings: Path) -> None:
 def test_every_declared_value_can_be_overridden(write_settings: Path) -> None:
     write_settings.write_text(
         '[schedule.jobs.backup-database]\ncron = "@every 60s"\ntimezone = "Europe/Berlin"\nqueue = "file"\n'
-        'priority = 0\nmissed = "run_each"\nenabled = false\n'
+        'priority = 0\nmissed = "run_each"\nenabled = false\nminimum_s = 2.5\n'
     )
     spec = effective_specs(load())["backup-database"]
     assert (spec.cron, spec.timezone, spec.queue) == ("@every 60s", "Europe/Berlin", "file")
     assert (spec.priority, spec.missed, spec.enabled) == (0, "run_each", False)
+    assert spec.minimum_s == 2.5
 
 
 def test_a_job_that_names_no_zone_is_meant_in_the_general_one(write_settings: Path) -> None:
@@ -59,6 +61,8 @@ def test_a_job_that_names_no_zone_is_meant_in_the_general_one(write_settings: Pa
         ('timezone = "../../etc/passwd"', "is no IANA time zone"),
         ('missed = "run_twice"', "run_once"),
         ("priority = 10", "9"),
+        ("minimum_s = -1", "greater than or equal to 0"),
+        ("minimum_s = 86401", "86400"),
     ],
 )
 def test_a_wrong_override_is_refused_quoting_it_and_where_it_stands(write_settings: Path, text: str, told: str) -> None:
@@ -83,6 +87,18 @@ def test_a_job_switched_off_is_not_scheduled_and_the_others_are(write_settings: 
     names = {spec.name for spec in scheduled_specs(load())}
     assert "cleanup-expired-tasks" not in names
     assert len(names) == 9
+
+
+def test_no_job_has_a_minimum_duration_but_those_that_declare_or_set_one(
+    write_settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert minimum_durations(load()) == {}
+    declared = all_jobs()["backup-database"]
+    monkeypatch.setattr(declared, "spec", replace(declared.spec, minimum_s=1.0))
+    write_settings.write_text("[schedule.jobs.cleanup-logs]\nminimum_s = 0.5\n")
+    assert minimum_durations(load()) == {"backup-database": 1.0, "cleanup-logs": 0.5}
+    write_settings.write_text("[schedule.jobs.backup-database]\nminimum_s = 0\n")
+    assert minimum_durations(load()) == {"backup-database": 0.0}
 
 
 def test_monitoring_switched_off_schedules_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +140,7 @@ def test_a_declaration_with_a_queue_nobody_serves_or_a_wrong_time_is_refused() -
 
 def test_reading_the_registry_imports_no_celery() -> None:
     script = (
-        "import sys; from tasks.registry import all_jobs; assert len(all_jobs()) == 11; "
+        "import sys; from tasks.registry import all_jobs; assert len(all_jobs()) == 13; "
         "sys.exit(any(name.split('.')[0] in {'celery', 'kombu'} for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,157 @@
+"""How `gengfu retention` shows rules, plans and findings to people, on 80 columns and more."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from app.cli._schedule_tables import local_time
+from app.cli._table import print_table
+from app.core.measures import age_text
+
+if TYPE_CHECKING:
+    from app.retention.check import RuleCheck
+    from app.retention.rule_plan import Figure, RulePlan
+    from app.retention.undo import Undone
+
+_NO_WRAP = frozenset({"rule", "expired", "24 h", "lag", "last success", "oldest", "state", "keep"})
+_COLOURS = {"ok": "green", "go": "green", "warning": "yellow", "held": "yellow", "refused": "red"}
+
+
+def print_status(facts: Mapping[str, Any], zone: ZoneInfo) -> None:
+    """Show the backlog of every rule, and what is still to go of files."""
+    titles = ("rule", "expired", "24 h", "lag", "last success", "last run")
+    rows = []
+    for state in facts["rules"]:
+        lag = f"{state['lag_hours']:,.1f} h" if state["lag_hours"] else ""
+        last = state["last"] or {}
+        expired, soon = f"{state['expired']:,}", f"{state['next']:,}"
+        last_success = _local(state["last_success"], zone)
+        rows.append((state["rule"], expired, soon, lag, last_success, last.get("state", "-")))
+    print_table(titles, rows, whole=_NO_WRAP)
+    for state in facts["rules"]:
+        _print_held(state["rule"], state["last"] or {})
+    for name, why in facts["refused"].items():
+        click.secho(f"{name}: refused: {why}", fg="red")
+    retry = f", next attempt {facts['next_retry_at']}" if facts["next_retry_at"] else ""
+    click.echo(f"files of deleted rows: {facts['pending_files']:,} still to go{retry}")
+    if facts["stuck_files"]:
+        click.secho(f"{facts['stuck_files']:,} could not be removed in five attempts, among them:", fg="red")
+        for file in facts["stuck"]:
+            click.echo(f"  {file['root']}: {file['path']}" + (f" ({file['reason']})" if file.get("reason") else ""))
+        click.echo("mend the cause, then: gengfu retention retry")
+
+
+def print_rules(rows: Iterable[Mapping[str, Any]], folders: Iterable[Mapping[str, Any]]) -> None:
+    """Show every rule, a line each."""
+    titles = ("rule", "table", "rows", "age from", "keep", "files in")
+    lines: list[tuple[str, ...]] = []
+    for rule in rows:
+        words = f"{rule['status']} in {', '.join(map(str, rule['words']))}" if rule["status"] else "all"
+        roots = {*rule["files"].values(), *(root for child in rule["children"] for root in child["files"].values())}
+        keep = age_text(timedelta(seconds=rule["keep_s"]))
+        lines.append((rule["name"], rule["table"], words, rule["finished"], keep, ", ".join(sorted(roots))))
+    lines += (
+        (rule["name"], f"root {rule['root']}", ", ".join(rule["match"]), rule["age"], rule["keep"], "")
+        for rule in folders
+    )
+    print_table(titles, lines, whole=_NO_WRAP)
+
+
+def print_checks(checks: "Iterable[RuleCheck]") -> None:
+    """Show what the catalogue says of each rule."""
+    for check in checks:
+        told = check.told()
+        click.secho(f"{check.rule} ({check.table}): {told['state']}", fg=_COLOURS[told["state"]])
+        for remark in check.remarks:
+            click.echo(f"  {remark.level}: {remark.text}")
+            if remark.mend and remark.mend not in remark.text:
+                click.echo(f"    {remark.mend};")
+
+
+def print_plans(plans: "Sequence[RulePlan]") -> None:
+    """Show what each rule would do."""
+    titles = ("rule", "rows", "children", "files", "on disk", "oldest", "state")
+    rows = []
+    for plan in plans:
+        figures = (_figure(plan.rows), _figure(plan.children), _figure(plan.files), _figure(plan.bytes, size=True))
+        rows.append((plan.name, *figures, (plan.oldest or "")[:10], plan.state))
+    print_table(titles, rows, whole=_NO_WRAP)
+    for plan in plans:
+        _print_details(plan)
+
+
+def print_undone(done: "Undone") -> None:
+    """Show what came back and what did not."""
+    word = "kept" if done.dry_run else "back"
+    for name, count in done.rows.items():
+        click.echo(f"{name}: {count:,} rows {word}")
+    for name, count in done.conflicts.items():
+        click.secho(f"{name}: {count:,} rows not written, their key is in use again", fg="yellow")
+    for why, count in done.refused.items():
+        click.secho(f"{count:,} rows not taken: {why}", fg="yellow")
+    if done.missing:
+        click.secho(f"{done.missing:,} rows are gone for good: their time in the archive is over", fg="red")
+    for what, count in done.files.items():
+        click.echo(f"files: {count:,} {what}")
+    for line in done.lines:
+        click.echo(f"  {line}")
+    if done.dry_run:
+        click.echo(f"kept until {done.purge_at}")
+    elif done.rows:
+        click.echo("these rows are still expired: lengthen keep, or hold them, before the next clean-up")
+
+
+def _print_held(rule: str, last: Mapping[str, Any]) -> None:
+    if last.get("state") not in {"held", "refused"}:
+        return
+    click.secho(f"{rule}: {last['state']} by run {last['run_id']}", fg=_COLOURS[last["state"]])
+    for reason in last["reasons"]:
+        click.echo(f"  {reason}")
+    if last["state"] == "held" and not last["approved_by"]:
+        click.echo(f"  if this is right: gengfu retention approve {last['run_id']}")
+    elif last["approved_by"]:
+        click.echo(f"  approved by {last['approved_by']} for its next run")
+
+
+def _print_details(plan: "RulePlan") -> None:
+    index = f"by {', '.join(plan.indexes)}" if plan.indexes else "by reading the whole table"
+    about = "" if plan.stays_exact else "about "
+    stays = ", ".join(f"{about}{count:,} {reason}" for reason, count in plan.stays.items()) or "none"
+    click.echo(f"{plan.name}: {plan.table} before {plan.cutoff:%Y-%m-%d %H:%M} UTC ({plan.keep})")
+    if plan.rows is not None:
+        click.echo(f"  found {index}; stay in spite of their age: {stays}")
+    for reason in plan.reasons:
+        click.secho(
+            f"  {plan.state}: {reason.replace(' RUN`', ' RUN` (the run that is held)')}", fg=_COLOURS[plan.state]
+        )
+    for warning in plan.warnings:
+        click.secho(f"  {warning}", fg="yellow")
+
+
+def _figure(figure: "Figure | None", *, size: bool = False) -> str:
+    if figure is None:
+        return "?"
+    show = _bytes if size else _count
+    if figure.exact:
+        return show(figure.value)
+    high = show(figure.high) if figure.high is not None else "?"
+    return f"~{show(figure.value)} ({show(figure.low)}-{high})"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:  # noqa: PLR2004 - a decimal unit
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _local(instant: str | None, zone: ZoneInfo) -> str:
+    return local_time(datetime.fromisoformat(instant), zone) if instant else "-"
