@@ -252,6 +252,27 @@ def test_a_heartbeat_tells_what_is_lost_and_goes_on_over_a_dead_database() -> No
     assert told == [("lease_lost", "slot"), ("heartbeat_failed", None)]
 
 
+def test_a_run_that_is_over_before_its_first_beat_costs_no_thread() -> None:
+    def renew() -> list[str]:
+        raise AssertionError("nothing was due")
+
+    with Heartbeat(renew):
+        assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_thread_of_a_heartbeat_ends_with_its_run() -> None:
+    beaten = threading.Event()
+
+    def renew() -> list[str]:
+        beaten.set()
+        return []
+
+    with Heartbeat(renew, every_s=0.001):
+        assert beaten.wait(30)
+        assert "heartbeat" in {thread.name for thread in threading.enumerate()}
+    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+
+
 def test_a_beat_renews_all_a_run_holds_and_drops_what_is_lost(
     context: Context, steps: Steps, clock: ManualClock
 ) -> None:
