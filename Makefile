@@ -11,7 +11,8 @@ PYTEST_ARGS ?=
 .DEFAULT_GOAL := help
 
 run: $(READY) ## start broker, workers and beat on sample data and do the night's work once; Ctrl-C ends it
-	@$(BIN)/gengfu demo create --if-empty --tasks $(TASKS)
+	@$(BIN)/gengfu demo create --if-empty --tasks $(TASKS) $(if $(FAILING),--failing)
+	@$(if $(FAILING),$(BIN)/gengfu demo nights)
 	@$(BIN)/gengfu up --night
 
 once: $(READY) ## the night's work once, in one process and without a broker, then exit
@@ -20,7 +21,7 @@ once: $(READY) ## the night's work once, in one process and without a broker, th
 
 test: $(READY) ## all checks and all tests
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -n auto --dist loadscope $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(READY) ## format, style, types, import directions
 	@$(BIN)/ruff format --check --quiet .

@@ -3,6 +3,8 @@
 `status` and `list` read locks and the database only, so that they tell the truth while the broker is down.
 """
 
+import atexit
+import gc
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -15,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from app.cli import ErrorsInOneLine, leave
+from app.cli import ErrorsInOneLine, leave, uncollected
 from app.core.errors import ExitCode, GengfuError, Locked, SettingsError
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ def restart() -> None:
 
 @manager.command()
 @as_json_option
+@uncollected()
 def status(as_json: bool) -> None:
     """Tell who leads, whether it is at work, and of each job its next run and its last result.
 
@@ -114,6 +117,7 @@ def status(as_json: bool) -> None:
 
 @manager.command(name="list")
 @as_json_option
+@uncollected()
 def list_jobs(as_json: bool) -> None:
     """List every job: state, next run in the job's own time zone, queue, priority (9: urgent), when it is due."""
     from app.cli._schedule_tables import print_jobs
@@ -421,4 +425,6 @@ def _await(context: "Context", run_id: str, name: str, timeout: float) -> "RunRe
 
 
 if __name__ == "__main__":
+    # The process ends and frees everything at once; Python would first go through it all for garbage.
+    atexit.register(gc.freeze)
     manager(prog_name="celery_beat_manager.py")

@@ -6,18 +6,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import structlog
+from msgspec import structs
 
-from app.alerts.rules import evaluate_cleanup
+from app.alerts.evaluator import PARTIAL
 from app.confinement import require_confinement
 from app.context import Context
 from app.core.errors import BadArgument, ExitCode
 from app.counted_days import count_before, why_uncounted
 from app.health.checks.disk import check_disks
 from app.observability.structured_logs import ACTIVE_LOGS
-from app.outcomes import judged, nearest_existing, trouble_of
+from app.outcomes import nearest_existing, trouble_of
 from app.retention.cleanup import CleanupResult, cleanup_expired
 from app.retention.report_file import add_to_report, cleanup_report_path
-from app.retention.workplace import Workplace
+from app.retention.workplace import Stage, Workplace
 from app.runner import Outcome
 from app.schedule.pauses import paused_jobs
 
@@ -43,11 +44,12 @@ def cleanup_expired_tasks(
     rules: list[str] | None = None,
     budget_s: float | None = None,
     on_progress: Callable[[Mapping[str, int]], None] | None = None,
+    on_stage: Callable[[Stage], None] | None = None,
 ) -> Outcome:
     """Delete expired tasks with receipts and files, old temporary files and logs; with `dry_run` only count them.
 
     `rules` leaves out all others, `budget_s` (seconds) takes the place of `[retention] max_seconds`; `on_progress` gets
-    the counts so far after each transaction.
+    the counts so far after each transaction, `on_stage` each part of the run that begins.
     """
     if not isinstance(dry_run, bool):
         raise BadArgument(f"dry_run is {dry_run!r}; it takes true or false")
@@ -60,11 +62,13 @@ def cleanup_expired_tasks(
     place = workplace(context)
     if on_progress is not None:
         place = replace(place, on_progress=on_progress)
+    if on_stage is not None:
+        place = replace(place, on_stage=on_stage)
     if context.settings.retention.default_rules and not dry_run:
         place = _counting_first(context, place)
     budget = timedelta(seconds=budget_s) if budget_s is not None else None
     done = cleanup_expired(place, run_id=context.run_id, dry_run=dry_run, rules=rules, budget=budget)
-    return _cleaned(context, done)
+    return _cleaned(context, done, whole=rules is None)
 
 
 def _counting_first(context: Context, place: Workplace) -> Workplace:
@@ -79,14 +83,14 @@ def cleanup_temp_files(context: Context) -> Outcome:
     """Delete old files in the temporary folders only."""
     require_confinement(context)
     context.prepare_own_tables()
-    return _cleaned(context, cleanup_expired(workplace(context), run_id=context.run_id, only="temp"))
+    return _cleaned(context, cleanup_expired(workplace(context), run_id=context.run_id, only="temp"), whole=False)
 
 
 def cleanup_logs(context: Context) -> Outcome:
     """Delete old logs only."""
     require_confinement(context)
     context.prepare_own_tables()
-    return _cleaned(context, cleanup_expired(workplace(context), run_id=context.run_id, only="logs"))
+    return _cleaned(context, cleanup_expired(workplace(context), run_id=context.run_id, only="logs"), whole=False)
 
 
 def workplace(context: Context) -> Workplace:
@@ -129,11 +133,12 @@ def _halted(context: Context) -> Callable[[], str | None]:
 
 def _is_critical(context: Context, folder: Path) -> bool:
     """Tell whether the disk of a folder is over its critical mark, whichever mounts the disk check looks at."""
-    marks = context.settings.health.disk.model_copy(update={"mounts": ()})
+    marks = structs.replace(context.settings.health.disk, mounts=())
     return bool(check_disks([nearest_existing(folder)], marks)["status"] == "critical")
 
 
-def _cleaned(context: Context, done: CleanupResult) -> Outcome:
+def _cleaned(context: Context, done: CleanupResult, *, whole: bool) -> Outcome:
+    """Return what a clean-up brings back; one that was not `whole` proves of no rule that it is well again."""
     document = dict(done.document)
     report = None
     if not document["dry_run"]:
@@ -144,10 +149,10 @@ def _cleaned(context: Context, done: CleanupResult) -> Outcome:
         else:
             report = path
     # A look ahead is nobody's alarm.
-    alerts = [] if document["dry_run"] else judged(context, evaluate_cleanup, document)
+    observed = {} if document["dry_run"] else {"cleanup": {**document, PARTIAL: not whole}}
     return Outcome(
         result={"report_path": str(report) if report else None, **document},
-        alerts=alerts,
+        observed=observed,
         report=report,
         exit_code=_EXIT_OF_STATE.get(done.state, ExitCode.OK),
     )

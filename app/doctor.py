@@ -10,6 +10,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.alerts import target_state
+from app.alerts.outbox import counted
 from app.context import Context
 from app.core.errors import GengfuError
 from app.core.redaction import redact
@@ -20,6 +22,7 @@ from app.health.checks.database import check_database
 from app.retention.roots import list_roots
 from app.schedule.leadership import BEAT, LIFE
 from app.schedule.leases import LeaseHolder, Leases
+from app.schedule.signs import MONITOR, Signs
 from app.service.settings import QUEUES
 from app.views import BeatStatus, WorkerStatus, beat_status, leader_status, schedule_is_kept, worker_statuses
 
@@ -28,6 +31,8 @@ CLOCK_LIMIT_S = 60.0
 _LATELY = timedelta(minutes=15)
 """The most frequent job runs every five minutes: a worker that did nothing for three of them is not there."""
 _DEADLINE_S = 5.0
+_MONITOR_GRACE_S = 90.0
+"""A monitor that died is followed when its lease is over."""
 _START_BEAT = "`gengfu up` or `celery_beat_manager.py start --detach`"
 
 
@@ -49,6 +54,7 @@ def examine(context: Context) -> list[Finding]:
         "broker": _broker,
         "workers": _workers,
         "beat": _beat,
+        "alerts": _alerts,
         "folders": _folders,
         "roots": _roots,
         "landlock": _landlock,
@@ -173,6 +179,36 @@ def _beat(context: Context) -> Iterator[Finding]:
         yield _ok("beat", f"process {leader.pid} on {leader.host} leads since {leader.since:%Y-%m-%d %H:%M:%S} UTC")
     else:
         yield _broken("beat", _no_leader(beat), "mend the database first; see `celery_beat_manager.py logs`")
+
+
+def _alerts(context: Context) -> Iterator[Finding]:
+    """The monitor that looks, the targets that are told, and what could not be told."""
+    settings = context.settings.alerts
+    if not settings.enabled:
+        yield _ok("alerts", "switched off by [alerts] enabled")
+        return
+    with context.database.read(deadline_s=_DEADLINE_S) as connection:
+        states, counts = target_state.load_all(connection), counted(connection)
+    wanted = set(settings.channels)
+    for name, state in sorted(states.items()):
+        if name in wanted and state.is_broken:
+            yield _broken(
+                "alerts", f"{name}: {state.why}", f"[alerts.targets.{name}], then `gengfu alerts test-channel {name}`"
+            )
+    if dead := sum(states.get("dead", 0) for states in counts.values()):
+        yield _broken("alerts", f"{dead:,} messages could not be delivered", "`gengfu alerts replay`")
+    yield _monitor(context)
+
+
+def _monitor(context: Context) -> Finding:
+    sign = Signs(context.database).find(MONITOR)
+    if sign is None:
+        return _broken("alerts", "no monitor looks", _START_BEAT)
+    age = sign.age_s(context.clock.now())
+    where = f"the monitor of process {sign.facts.get('pid')} on {sign.facts.get('host')} looked {age:.0f} s ago"
+    if age > 2 * context.settings.health.interval_s + _MONITOR_GRACE_S:
+        return _broken("alerts", where, _START_BEAT)
+    return _ok("alerts", f"{where}; told: {', '.join(context.settings.alerts.channels)}")
 
 
 def _no_leader(beat: BeatStatus) -> str:

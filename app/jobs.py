@@ -8,8 +8,6 @@ from typing import Any
 
 import structlog
 
-from app.alerts.notify import send_alerts
-from app.alerts.rules import evaluate_daily, evaluate_disk, evaluate_schedule
 from app.cleaning import cleanup_expired_tasks, cleanup_logs, cleanup_temp_files
 from app.context import Context
 from app.core.atomic_json import write_json
@@ -17,23 +15,21 @@ from app.core.clock import local_date
 from app.core.errors import BadArgument, GengfuError, UnknownJob
 from app.core.redaction import redact
 from app.core.settings_file import nearest
-from app.health.checks.broker import check_broker
-from app.health.checks.disk import check_disks
+from app.counted_days import rewrite_outdated
 from app.health.checks.system import resources
-from app.health.disk_history import DiskHistory
 from app.health.disk_report import append_disk_report, disk_report_path
-from app.health.samples import SampleStore
 from app.health.summary import system_health as look_at_everything
-from app.outcomes import judged, nearest_existing, trouble_of, with_alerts
+from app.outcomes import trouble_of, with_alerts
 from app.reporting.daily_report import build_daily_report
 from app.reporting.periods import Kind, Period, build_period_report, parse_period, period_of
 from app.reporting.report_files import parse_day
 from app.reporting.rollups import Rollups
 from app.runner import JobRun, Outcome, run_job
-from app.schedule.limits import schedule_facts
+from app.sampling import broken_limits, broker_facts, disk_history, disk_paths, measured_disks, monitor_silent_s
 from app.schedule.runs import Origin
 from app.service.settings import QUEUES
 from app.settings import Settings
+from app.telling import hand_over, notify
 from app.upkeep import backup, pending, timeouts, tracking
 
 log = structlog.get_logger("gengfu.jobs")
@@ -42,9 +38,10 @@ _EARLIEST_YEAR = 1970
 
 
 def generate_daily_statistics(context: Context, *, day: str | None = None) -> Outcome:
-    """Write the report of a local day (`YYYY-MM-DD`; yesterday if none is given) and judge it.
+    """Write the report of a local day (`YYYY-MM-DD`; yesterday if none is given) and have it judged.
 
-    Returns the report's own keys with `success`, `report_path` and `alerts`. Raises BadArgument for a day that is none.
+    Returns the report's own keys with `success` and `report_path`. A day further back is not judged: what was wrong
+    then may be well since. Raises BadArgument for a day that is none.
     """
     chosen = _day(day, context)
     context.prepare_database()
@@ -61,12 +58,22 @@ def generate_daily_statistics(context: Context, *, day: str | None = None) -> Ou
     # Rows of that day are gone since it was first counted: the earlier report tells more than a new one would.
     kept = bool(report.rows_removed) and path.exists()
     trouble = {} if kept else trouble_of(lambda: write_json(path, report.document))
-    alerts = judged(context, evaluate_daily, report.document)
     page = {} if trouble else _page(context, path)
-    facts = {"success": True, "report_path": str(path), "report_kept": kept, "alerts": len(alerts), **trouble, **page}
+    rewritten = [] if trouble else rewrite_outdated(context, chosen)
+    facts = {
+        "success": True,
+        "report_path": str(path),
+        "report_kept": kept,
+        "reports_rewritten": [one.isoformat() for one in rewritten],
+        **trouble,
+        **page,
+    }
     # The same report can be written later: the attempt is made again.
     return Outcome(
-        result={**report.document, **facts}, alerts=alerts, report=None if trouble else path, temporary=bool(trouble)
+        result={**report.document, **facts},
+        observed={"daily": report.document} if chosen == _day(None, context) else {},
+        report=None if trouble else path,
+        temporary=bool(trouble),
     )
 
 
@@ -86,23 +93,22 @@ def generate_monthly_report(context: Context, *, month: str | None = None) -> Ou
 
 def check_disk_space(context: Context) -> Outcome:
     """Measure every configured disk, keep the sample, tell when it will be full; needs no database."""
-    measured = check_disks(_disk_paths(context), context.settings.health.disk)
+    measured = measured_disks(context)
     at = context.clock.now().astimezone(context.zone)
     history = disk_history(context)
     measured = history.with_forecasts(measured, at, away=history.keep(measured, at))
     path = disk_report_path(context.settings.paths.daily_reports, at)
     set_aside: list[Path | None] = []
     trouble = trouble_of(lambda: set_aside.append(append_disk_report(path, measured, at)))
-    alerts = judged(context, evaluate_disk, measured)
-    result = {**measured, "report_path": str(path), "alerts": len(alerts), **trouble}
+    result = {**measured, "report_path": str(path), **trouble}
     if any(set_aside):
         result["damaged_report_kept_as"] = str(set_aside[0])
-    return Outcome(result=result, alerts=alerts, report=None if trouble else path)
+    return Outcome(result=result, observed={"disk": measured}, report=None if trouble else path)
 
 
 def look_at_disks(context: Context) -> dict[str, Any]:
     """Return what `check_disk_space` would find, and keep, judge and tell nothing."""
-    measured = check_disks(_disk_paths(context), context.settings.health.disk)
+    measured = measured_disks(context)
     away = None
     try:
         context.prepare_own_tables()
@@ -113,16 +119,7 @@ def look_at_disks(context: Context) -> dict[str, Any]:
 
 def send_alert_notification(context: Context, *, alerts: Any) -> Outcome:
     """Tell people about alerts (a list of {type, message, severity, ...}); a malformed one is refused by its index."""
-    paths = context.settings.paths
-    result = send_alerts(
-        alerts,
-        settings=context.settings.alerts,
-        clock=context.clock,
-        zone=context.zone,
-        logs=paths.logs,
-        reports=paths.alert_reports,
-    )
-    return Outcome(result=result)
+    return Outcome(result=notify(context, alerts))
 
 
 def check_pending_tasks(context: Context) -> Outcome:
@@ -164,13 +161,16 @@ def system_health_check(context: Context, *, minimum_s: Mapping[str, float] | No
         source=context.source,
         settings=context.settings.health,
         clock=context.clock,
-        paths=_disk_paths(context),
-        broker=lambda: _broker_facts(context),
+        paths=disk_paths(context),
+        broker=lambda: broker_facts(context),
     )
     _keep_disk_sample(context, result["checks"]["disk"])
-    facts = _schedule_facts(context, _configured_minimums(context) if minimum_s is None else minimum_s)
-    alerts = judged(context, evaluate_schedule, {"facts": facts})
-    return Outcome(result={**result, "schedule": facts, "alerts": len(alerts)}, alerts=alerts)
+    facts = broken_limits(context, minimum_s)
+    observed: dict[str, Any] = {} if facts is None else {"schedule": {"facts": facts}}
+    silent_s = monitor_silent_s(context)
+    if silent_s is not None:
+        observed["monitoring"] = {"silent_s": silent_s}
+    return Outcome(result={**result, "schedule": facts or [], "monitor_silent_s": silent_s}, observed=observed)
 
 
 USE_CASES: dict[str, Callable[..., Outcome]] = {
@@ -205,19 +205,8 @@ def run_here(context: Context, name: str, **arguments: Any) -> JobRun:
         inspect.signature(use_case).bind(context, **arguments)
     except TypeError as error:
         raise BadArgument(f"job {name!r} can't run with these arguments: {error}") from error
-    return run_job(
-        context, name, lambda inner: use_case(inner, **arguments), origin=Origin(trigger="shell"), hand_over=tell_alerts
-    )
-
-
-def tell_alerts(context: Context, alerts: list[dict[str, Any]]) -> None:
-    """Tell alerts in this process: where there is no broker, or none that answers."""
-    run_job(
-        context,
-        "send-alert-notification",
-        lambda inner: send_alert_notification(inner, alerts=alerts),
-        origin=Origin(trigger="shell"),
-    )
+    origin = Origin(trigger="shell")
+    return run_job(context, name, lambda inner: use_case(inner, **arguments), origin=origin, hand_over=hand_over)
 
 
 def _day(text: Any, context: Context) -> date:
@@ -269,43 +258,13 @@ def _page(context: Context, report: Path) -> dict[str, Any]:
 
 def _system_statistics(context: Context) -> dict[str, Any]:
     return {
-        "disk_usage": check_disks(_disk_paths(context), context.settings.health.disk).get("disk_info"),
-        "queue_statistics": _broker_facts(context),
+        "disk_usage": measured_disks(context).get("disk_info"),
+        "queue_statistics": broker_facts(context),
         "resources": resources(context.clock),
     }
-
-
-def _broker_facts(context: Context) -> dict[str, Any]:
-    measured = context.queue_meter() if context.queue_meter is not None else None
-    return check_broker(context.broker_url, QUEUES, context.clock, measured=measured)
-
-
-def _configured_minimums(context: Context) -> dict[str, float]:
-    jobs = context.settings.schedule.jobs
-    return {name: override.minimum_s for name, override in jobs.items() if override.minimum_s is not None}
-
-
-def _schedule_facts(context: Context, minimum_s: Mapping[str, float]) -> list[dict[str, Any]]:
-    try:
-        return schedule_facts(context.database, context.clock.now(), minimum_s)
-    except GengfuError as error:
-        # A database that is away is what the check of the database tells.
-        log.warning("schedule_not_judged", error=str(error))
-        return []
-
-
-def disk_history(context: Context) -> DiskHistory:
-    """Return the kept samples of all disks."""
-    store = SampleStore(database=context.database, clock=context.clock)
-    return DiskHistory(store=store, reports=context.settings.paths.daily_reports, zone=context.zone)
 
 
 def _keep_disk_sample(context: Context, measured: dict[str, Any]) -> None:
     """Every health check is a sample: the forecast then sees five minutes where the disk check sees an hour."""
     if measured.get("mounts"):
         trouble_of(lambda: disk_history(context).keep_anywhere(measured, context.clock.now()))
-
-
-def _disk_paths(context: Context) -> list[Path]:
-    """Where we write and where we delete; a folder that is not there yet is measured by its nearest parent."""
-    return [nearest_existing(path) for path in (context.settings.home, *context.roots.values())]

@@ -1,13 +1,11 @@
-"""What use cases have in common at their end: a report written or not, alerts judged, folders that may be missing."""
+"""What use cases have in common at their end: reports that can't be written, own alerts, folders that are missing."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from app.alerts.alert import Alert
-from app.context import Context
 from app.core.errors import OutputUnwritable
 from app.runner import Outcome
 
@@ -27,14 +25,8 @@ def trouble_of(write: Callable[[], object]) -> dict[str, Any]:
     return {}
 
 
-def judged(
-    context: Context, evaluate: Callable[[Any, Any], Iterable[Alert]], document: dict[str, Any]
-) -> list[dict[str, Any]]:
-    settings = context.settings.alerts
-    return [alert.to_dict() for alert in evaluate(document, settings.rules)] if settings.enabled else []
-
-
 def with_alerts(result: dict[str, Any]) -> Outcome:
+    """Return the outcome of a use case that lists under `alerts` all that is wrong; what it does not list is well."""
     alerts = result.get("alerts", [])
     return Outcome(result={**result, "alerts": len(alerts)}, alerts=alerts)
 

@@ -1,7 +1,7 @@
-"""Runs one job: ids in the log context, run record, timing, errors told once, alerts handed over."""
+"""Runs one job: ids in the log context, run record, timing, errors told once, what it found handed over."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,8 +29,10 @@ class Outcome:
 
     result: dict[str, Any]
     """Plain JSON-able values, with `success`."""
-    alerts: list[dict[str, Any]] = field(default_factory=list)
-    """Alerts to hand over, in the seed's form: type, message, severity, and more."""
+    observed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Family of figures -> what was found, to be judged by the alert rules."""
+    alerts: list[dict[str, Any]] | None = None
+    """All that is wrong by the job's own judgement (type, message, severity ...); None where it judges nothing."""
     report: Path | None = None
     exit_code: ExitCode = ExitCode.OK
     temporary: bool = False
@@ -51,7 +53,8 @@ class JobRun:
 
 
 UseCase = Callable[[Context], Outcome]
-HandOver = Callable[[Context, list[dict[str, Any]]], None]
+HandOver = Callable[[Context, str, Outcome], dict[str, Any]]
+"""Judges and tells what a job (by name) found; returns what the run's result is to say of it."""
 AgainAt = Callable[[JobRun], datetime | None]
 """When the slot of a run that ended so is to be sent again; None where the slot is closed with it."""
 
@@ -102,11 +105,9 @@ def carry_out(
     if begun.refusal is not None:
         outcome, done = _refused(begun.start, begun.refusal)
     else:
-        outcome, done = _at_work(context, use_case, begun, again_at)
+        outcome, done = _at_work(context, use_case, begun, hand_over, again_at)
     if begun.leaves_row or begun.claim is not None:
         _finish(context, begun, outcome, done, context.clock.monotonic() - started, again_at(done))
-    if outcome.alerts and hand_over is not None:
-        hand_over(context, outcome.alerts)
     return done
 
 
@@ -117,16 +118,32 @@ def _book(context: Context) -> RunBook:
     return RunBook(context.database, context.clock, place)
 
 
-def _at_work(context: Context, use_case: UseCase, begun: Begun, again_at: AgainAt) -> tuple[Outcome, JobRun]:
+def _at_work(
+    context: Context, use_case: UseCase, begun: Begun, hand_over: HandOver | None, again_at: AgainAt
+) -> tuple[Outcome, JobRun]:
     started = context.clock.monotonic()
     try:
         with Heartbeat(_book(context).renewal(begun)):
-            return _attempt(context, begun.start.run_id, begun.start.job, use_case)
+            outcome, done = _attempt(context, begun.start.run_id, begun.start.job, use_case)
+            # Before its end is recorded: a run that is killed in between is done again, and what it found is told.
+            return outcome, _told(context, outcome, done, hand_over)
     except BaseException as torn:
         # The process is told to end: what it holds is given back, so that nobody has to wait for it.
         outcome, done = _torn(begun.start, torn)
         _finish(context, begun, outcome, done, context.clock.monotonic() - started, again_at(done))
         raise
+
+
+def _told(context: Context, outcome: Outcome, done: JobRun, hand_over: HandOver | None) -> JobRun:
+    """Have judged and told what the run found; trouble with that is told, and does not make the run a failed one."""
+    if hand_over is None:
+        return done
+    try:
+        more = hand_over(context, done.job, outcome)
+    except Exception as error:  # what the run did is done; its record and its report must not be lost with its alerts
+        log.exception("alerts_not_handed_over", error=redact(str(error)), error_type=type(error).__name__)
+        more = {"alerts_error": f"{type(error).__name__}: {redact(str(error))}"}
+    return replace(done, result={**done.result, **plain(more)}) if more else done
 
 
 def _finish(

@@ -1,29 +1,27 @@
 """All settings: one field for each capability's own class; defaults < TOML files < environment."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any
+from zoneinfo import ZoneInfo
 
-import tzlocal
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from msgspec import field
 from sqlalchemy import URL
 
 from app.alerts.settings import AlertSettings
 from app.core.database import DatabaseSettings
 from app.core.errors import SettingsError
-from app.core.redaction import redact
-from app.core.settings_file import Section, TomlTree, nearest, read_toml_files
+from app.core.settings_file import EnvironmentText, Section, TomlTree, nearest, read_toml_files
+from app.core.settings_reader import Location, keys_of, kind_below, plain, read, unfolded
 from app.core.source_tables import SourceSettings
 from app.health.settings import HealthSettings
 from app.observability.settings import LoggingSettings
 from app.reporting.settings import ReportingSettings
 from app.reporting.words import Language
 from app.retention.settings import RetentionSettings
-from app.schedule.settings import ScheduleSettings
+from app.schedule.settings import ScheduleSettings, ZoneName
 from app.service.settings import BrokerSettings, ServiceSettings
 from app.upkeep.settings import UpkeepSettings
 
@@ -53,24 +51,15 @@ _LISTS = frozenset({"ALERT_CHANNELS"})
 class GeneralSettings(Section):
     """`[general]`."""
 
-    timezone: str = ""
+    timezone: ZoneName = ""
     """IANA name of the zone in which days and schedule times are meant; empty means the host's."""
     language: Language = "en"
     """Language of the report pages."""
 
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value or "UTC")
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is no IANA time zone such as Asia/Shanghai") from error
-        return value
-
     @property
     def zone(self) -> ZoneInfo:
         """The zone meant, the host's where none is named."""
-        return ZoneInfo(self.timezone or tzlocal.get_localzone_name() or "UTC")
+        return ZoneInfo(self.timezone or _host_zone())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,39 +97,22 @@ class Paths:
         return path if path.is_absolute() else self.home / path
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """The program's settings. Made by `load`; every wrong or unknown key is refused there by name and place."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
-    )
-    toml: ClassVar[TomlTree] = TomlTree()
-
-    home: Path = Field(default=_PROJECT, exclude=True)
-    general: GeneralSettings = Field(default_factory=GeneralSettings)
-    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
-    broker: BrokerSettings = Field(default_factory=BrokerSettings)
-    source: SourceSettings = Field(default_factory=SourceSettings)
-    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
-    reporting: ReportingSettings = Field(default_factory=ReportingSettings)
-    retention: RetentionSettings = Field(default_factory=RetentionSettings)
-    health: HealthSettings = Field(default_factory=HealthSettings)
-    upkeep: UpkeepSettings = Field(default_factory=UpkeepSettings)
-    alerts: AlertSettings = Field(default_factory=AlertSettings)
-    logging: LoggingSettings = Field(default_factory=LoggingSettings)
-    service: ServiceSettings = Field(default_factory=ServiceSettings)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - same
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment over well-known names over TOML; no .env file is read."""
-        return init_settings, env_settings, _AliasSource(settings_cls), _TomlSource(settings_cls)
+    home: Path = _PROJECT
+    general: GeneralSettings = field(default_factory=GeneralSettings)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    source: SourceSettings = field(default_factory=SourceSettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    reporting: ReportingSettings = field(default_factory=ReportingSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    logging: LoggingSettings = field(default_factory=LoggingSettings)
+    service: ServiceSettings = field(default_factory=ServiceSettings)
 
     @property
     def paths(self) -> Paths:
@@ -160,27 +132,10 @@ class Settings(BaseSettings):
         return not self.database.url.get_secret_value()
 
 
-class _AliasSource(PydanticBaseSettingsSource):
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError  # __call__ gives all values at once
+def _host_zone() -> str:
+    import tzlocal  # noqa: PLC0415 - not where the settings name a zone
 
-    def __call__(self) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        if url := _url_from_parts(os.environ):
-            values["database"] = {"url": url}
-        for name, (section, key) in ALIASES.items():
-            if text := os.environ.get(name, "").strip():
-                value: Any = [part.strip() for part in text.split(",") if part.strip()] if name in _LISTS else text
-                values.setdefault(section, {})[key] = value
-        return values
-
-
-class _TomlSource(PydanticBaseSettingsSource):
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError  # __call__ gives all values at once
-
-    def __call__(self) -> dict[str, Any]:
-        return dict(Settings.toml.values)
+    return tzlocal.get_localzone_name() or "UTC"
 
 
 def home_folder() -> Path:
@@ -211,15 +166,10 @@ def load() -> Settings:
         raise SettingsError(
             f"GENGFU_CONFIG names {folder}, which is no folder; make one with `gengfu config create {folder}`"
         )
-    Settings.toml = read_toml_files(folder / name for name in CONFIG_FILES)
-    _refuse_unknown_sections(os.environ)
-    try:
-        return Settings(home=home_folder())
-    except ValidationError as error:
-        raise SettingsError("\n".join(_explained(error, Settings.toml))) from error
-    except ValueError as error:  # a list or table in the environment that is no JSON
-        names = ", ".join(sorted(name for name in os.environ if name.startswith(PREFIX) and name not in _RESERVED))
-        raise SettingsError(f"{error}; write lists and tables as JSON in one of {names}") from error
+    toml = read_toml_files(folder / name for name in CONFIG_FILES)
+    environment = _Environment(os.environ)
+    values = _merged(_merged(toml.values, environment.alias_values()), environment.values())
+    return read(Settings, values | {"home": home_folder()}, lambda key: _place(key, environment, toml))
 
 
 def ignored_aliases(environment: Mapping[str, str]) -> list[str]:
@@ -233,14 +183,81 @@ def environment_name(location: tuple[str, ...]) -> str:
     return PREFIX + "__".join(location).upper()
 
 
-def _refuse_unknown_sections(environment: Mapping[str, str]) -> None:
-    sections = [name for name in Settings.model_fields if name != "home"]
-    for name in environment:
-        if not name.startswith(PREFIX) or name in _RESERVED:
-            continue
-        section = name.removeprefix(PREFIX).split("__")[0].lower()
-        if section not in sections:
-            raise SettingsError(f"environment {name}: there is no section {section!r}{nearest(section, sections)}")
+class _Environment:
+    """The settings that stand in the environment. Raises SettingsError for a section that does not exist."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.names: dict[Location, str] = {}
+        sections = [name for name in keys_of(Settings) if name != "home"]
+        for name in environment:
+            if not name.upper().startswith(PREFIX) or name.upper() in _RESERVED:
+                continue
+            key = tuple(name[len(PREFIX) :].lower().split("__"))
+            if key[0] not in sections:
+                raise SettingsError(f"environment {name}: there is no section {key[0]!r}{nearest(key[0], sections)}")
+            self.names[key] = name
+
+    def values(self) -> dict[str, Any]:
+        """What `GENGFU_<SECTION>__<KEY>` say; a table in one variable gives way to its keys in others."""
+        values: dict[str, Any] = {}
+        for key in sorted(self.names, key=len):
+            values = _merged(values, _tree(key, _unfolded(key, self._environment[self.names[key]])))
+        return values
+
+    def alias_values(self) -> dict[str, Any]:
+        """What the well-known names say."""
+        values: dict[str, Any] = {}
+        if url := _url_from_parts(self._environment):
+            values["database"] = {"url": url}
+        for name, (section, key) in ALIASES.items():
+            if text := self._environment.get(name, "").strip():
+                parts = [part.strip() for part in text.split(",") if part.strip()]
+                values.setdefault(section, {})[key] = parts if name in _LISTS else EnvironmentText(text)
+        return values
+
+    def place_of(self, key: Location) -> str | None:
+        """The variable in which `key` stands, alone or, as JSON, with all of its table."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.names:
+                return f"environment {self.names[key[:length]]}"
+        aliases = [alias for alias, target in ALIASES.items() if target == key[:2] and self._environment.get(alias)]
+        return f"environment {aliases[-1]}" if aliases else None
+
+    def place_below(self, key: Location) -> str | None:
+        """A variable that sets something below `key`."""
+        return next((f"environment {name}" for one, name in self.names.items() if one[: len(key)] == key), None)
+
+
+def _place(key: Location, environment: _Environment, toml: TomlTree) -> str:
+    found = environment.place_of(key) or toml.places.get(key) or environment.place_below(key)
+    return found or toml.place_of(key) or "settings"
+
+
+def _merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tree `values` with what `over` says laid over it, table by table."""
+    merged = dict(values)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _tree(key: Location, value: Any) -> dict[str, Any]:
+    for part in reversed(key):
+        value = {part: value}
+    return dict(value)
+
+
+def _unfolded(key: Location, text: str) -> Any:
+    """Return the table or list that a variable holds as JSON; what can't be read is left for the reader to refuse."""
+    kind: Any = Settings
+    for part in key:
+        kind = kind_below(kind, part)
+    try:
+        return unfolded(kind, EnvironmentText(text))
+    except ValueError:
+        return EnvironmentText(text)
 
 
 def _url_from_parts(environment: Mapping[str, str]) -> str:
@@ -260,52 +277,7 @@ def _url_from_parts(environment: Mapping[str, str]) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _explained(error: ValidationError, tree: TomlTree) -> Iterator[str]:
-    for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        location = problem["loc"]
-        key = tuple(str(part) for part in location)
-        where = _origin(key, tree) or "settings"
-        if problem["type"] == "extra_forbidden":
-            yield f"{where}: unknown key {'.'.join(key)}{_hint(key)}"
-        else:
-            yield f"{where}: {'.'.join(key)}: {problem['msg'].removeprefix('Value error, ')}"
-
-
-def _origin(key: tuple[str, ...], tree: TomlTree) -> str | None:
-    # A whole table may stand in one variable, as JSON.
-    for length in range(len(key), 0, -1):
-        if (name := environment_name(key[:length])) in os.environ:
-            return f"environment {name}"
-    aliases = [alias for alias, target in ALIASES.items() if target == key[:2] and os.environ.get(alias)]
-    return f"environment {aliases[-1]}" if aliases else tree.place_of(key)
-
-
-def _hint(key: tuple[str, ...]) -> str:
-    kind: Any = Settings
-    for part in key[:-1]:
-        kind = _inside(kind, part)
-    return nearest(key[-1], getattr(kind, "model_fields", {}))
-
-
-def _inside(kind: Any, part: str) -> Any:
-    """Return the type of a section's key, or of the entries of a table or list of sections."""
-    fields = getattr(kind, "model_fields", None)
-    if fields is None:
-        entries = get_args(kind)
-        return entries[-1] if entries else None
-    return fields[part].annotation if part in fields else None
-
-
 def shown(settings: Settings) -> dict[str, Any]:
     """Return the settings as plain values with every secret masked, for `config show`."""
-    return {key: _masked(value) for key, value in settings.model_dump(mode="python").items()}
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        return redact(value.get_secret_value())
-    if isinstance(value, dict):
-        return {key: _masked(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_masked(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value
+    values: dict[str, Any] = plain(settings)
+    return {key: value for key, value in values.items() if key != "home"}

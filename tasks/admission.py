@@ -32,6 +32,11 @@ class CarefulConsumer(Consumer):  # type: ignore[misc] # Celery ships no types
     messages_refused = 0
     """By this worker since it began."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # With remote control and events off nobody listens to any of them; and where the broker goes away while one
+        # of them speaks, the worker waits for it without a word in its log (Celery 5.7.0).
+        super().__init__(*args, **options, without_mingle=True, without_gossip=True, without_heartbeat=True)
+
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Return the handler of one message; whatever it meets, it comes back."""
         handle = super().create_task_handler(*args, **kwargs)

@@ -11,24 +11,22 @@ from typing import Any
 import structlog
 from celery import Task
 from celery.exceptions import Retry
-from kombu.exceptions import OperationalError
 
 from app.context import Context, make_context
 from app.core.errors import BadArgument, GengfuError
-from app.jobs import tell_alerts
 from app.observability.structured_logs import configure_logs
 from app.runner import JobRun, Outcome, UseCase, run_job
 from app.schedule.runs import Origin
 from app.slots import run_slot
+from app.telling import hand_over
 from config.celery_settings import is_redis
 from tasks import queue_depth
-from tasks.registry import Job, find_job
+from tasks.registry import Job
 
 MOST_RETRIES = 5
 _PROCESS = secrets.token_hex(8)
 _FIRST_RETRY_S = 30
 _FARTHEST_SLOT = timedelta(days=366)
-_PUBLISH_POLICY = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2}
 
 log = structlog.get_logger("gengfu.tasks")
 _contexts: dict[int, Context] = {}
@@ -37,10 +35,15 @@ _contexts: dict[int, Context] = {}
 def process_context() -> Context:
     """Return this process's context; forked children share the settings and make their own connections."""
     if not _contexts:
-        context = make_context()
-        # Redis is asked directly; RabbitMQ only answers a client that speaks its protocol.
-        _contexts[0] = context if is_redis(context.broker_url) else replace(context, queue_meter=queue_depth.measure)
+        _contexts[0] = new_context()
     return _contexts[0]
+
+
+def new_context() -> Context:
+    """Return a context of its own; the caller disposes of its database."""
+    context = make_context()
+    # Redis is asked directly; RabbitMQ only answers a client that speaks its protocol.
+    return context if is_redis(context.broker_url) else replace(context, queue_meter=queue_depth.measure)
 
 
 def tell_what_is_missing() -> None:
@@ -68,7 +71,6 @@ def run_in_task(task: Task, declared: Job, args: tuple[Any, ...], kwargs: dict[s
     call = _checked_call(declared, args, kwargs)
     if origin.slot is not None:
         return _run_slot(context, declared, call, origin, origin.slot)
-    hand_over = tell_alerts if eager else _publish_alerts
     done = run_job(context, declared.spec.name, call, origin=origin, hand_over=hand_over)
     if done.temporary and not eager and task.request.retries < MOST_RETRIES:
         raise _retry(task, done)
@@ -81,7 +83,7 @@ def _run_slot(context: Context, declared: Job, call: UseCase, origin: Origin, du
     owner = f"{origin.worker}#{_PROCESS}"
     try:
         return run_slot(
-            context, name, call, due_at=due_at, origin=origin, owner=owner[-64:], hand_over=_publish_alerts
+            context, name, call, due_at=due_at, origin=origin, owner=owner[-64:], hand_over=hand_over
         ).result
     except GengfuError as error:
         # Nothing was begun. The message is acknowledged; the slot stays sent and is sent again.
@@ -143,13 +145,3 @@ def _retry(task: Task, done: JobRun) -> Retry:
     log.warning("job_will_be_tried_again", error=done.result.get("error"), in_seconds=pause)
     retry: Retry = task.retry(countdown=pause, throw=False)
     return retry
-
-
-def _publish_alerts(context: Context, alerts: list[dict[str, Any]]) -> None:
-    """Hand alerts to `high_priority`; with no broker they are told here and now: an alert must not wait for one."""
-    declared = find_job("send-alert-notification")
-    try:
-        declared.apply_async(kwargs={"alerts": alerts}, retry=True, retry_policy=_PUBLISH_POLICY)
-    except (OperationalError, OSError) as error:
-        log.warning("alerts_told_without_broker", error=str(error), alerts=len(alerts))
-        tell_alerts(context, alerts)

@@ -9,8 +9,9 @@ from app.confinement import confine_process
 from app.context import Context
 from app.observability.structured_logs import configure_logs
 from app.service.settings import QUEUES
+from app.watchman import WorkerFacts
 from config.celery_settings import celery_settings, is_redis, transport_priority
-from tasks import ack_guard, base, broker_guard, visibility, worker_sign
+from tasks import ack_guard, base, broker_guard, monitor_thread, visibility, worker_sign
 from tasks.registry import Job, all_jobs, effective_specs
 
 
@@ -85,13 +86,16 @@ def _serve_all_queues_unless_told(instance: Any, **_facts: Any) -> None:
 
 @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
 def _tell_ready(sender: Any, **_facts: Any) -> None:
-    worker_sign.leave(str(sender.hostname), sorted(sender.app.amqp.queues.consume_from))
+    name, queues = str(sender.hostname), sorted(sender.app.amqp.queues.consume_from)
+    worker_sign.leave(name, queues)
     base.tell_what_is_missing()
+    monitor_thread.start(worker=WorkerFacts(name=name, queues=tuple(queues)))
 
 
 @signals.worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
 def _forget_the_parents_sign(**_facts: Any) -> None:
     worker_sign.drop()
+    monitor_thread.forget()
 
 
 @signals.worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
@@ -101,6 +105,7 @@ def _confine_child(**_facts: Any) -> None:
 
 @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types
 def _tell_gone(**_facts: Any) -> None:
+    monitor_thread.stop()
     worker_sign.drop()
 
 

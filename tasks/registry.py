@@ -5,6 +5,8 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from app.core.errors import UnknownJob
 from app.core.settings_file import nearest
 from app.schedule.job_spec import JobSpec, MissedPolicy
@@ -125,9 +127,7 @@ def minimum_durations(settings: Settings) -> dict[str, float]:
 
 
 def _overridden(spec: JobSpec, settings: Settings) -> JobSpec:
-    if spec.name == "system-health-check" and settings.health.interval_s is not None:
-        spec = replace(spec, cron=f"@every {settings.health.interval_s}s")
     override = settings.schedule.jobs.get(spec.name)
-    changes = {} if override is None else {k: v for k, v in override.model_dump().items() if v is not None}
+    changes = {} if override is None else {k: v for k, v in structs.asdict(override).items() if v is not None}
     spec = replace(spec, **changes)
     return replace(spec, enabled=spec.enabled and settings.schedule.enabled)

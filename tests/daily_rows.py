@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert
 from app.core.clock import ManualClock, local_day_window
 from app.core.database import Database
 from app.core.own_tables import daily_rollup
+from app.core.settings_reader import read
 from app.core.source_tables import SourceSettings, map_source_tables
 from app.demo import schema
 from app.reporting.daily_report import DailyReport, build_daily_report
@@ -26,7 +27,7 @@ def report(
     database: Database, clock: ManualClock, day: date = DAY, zone: ZoneInfo = SHANGHAI, **more: Any
 ) -> DailyReport:
     source = map_source_tables(more.pop("source", SourceSettings()))
-    return build_daily_report(database, source, ReportingSettings(**more), day, zone, clock, SYSTEM)
+    return build_daily_report(database, source, read(ReportingSettings, more), day, zone, clock, SYSTEM)
 
 
 def task(number: int, created: datetime, status: str = "completed", **more: Any) -> dict[str, Any]:

@@ -42,7 +42,51 @@ def verdict(series: str, word: str = "normal", **more: Any) -> dict[str, Any]:
 
 def document(day: str = "2026-03-09", **more: Any) -> dict[str, Any]:
     """Return a whole daily report."""
+    return {
+        "date": day,
+        "timezone": "Asia/Shanghai",
+        "revision": 2,
+        "day_over": True,
+        "generated_at": "2026-03-10T02:00:05+08:00",
+        "task_statistics": _tasks(),
+        "performance_statistics": _performance(),
+        "error_statistics": _errors(),
+        "system_statistics": _system(),
+        "trend_analysis": _trend(),
+        "data_quality": {"no_finish_time": 3, "unknown_status": 0, "unmapped_columns": ["retry_count"]},
+    } | more
+
+
+def _tasks() -> dict[str, Any]:
+    return {
+        "total_tasks": 1250,
+        "status_breakdown": {"completed": 1100, "failed": 45, "pending": 15, "processing": 90},
+        "completion_rate": 88.0,
+        "failure_rate": 3.6,
+        "failure_rate_lower": 2.7,
+        "failure_rate_upper": 4.79,
+        "average_processing_time": 45.2,
+        "processing_time": {"count": 1145, "mean": 45.2, "median": 38.114, "p95": 121.5, "p99": 310.25},
+        "queue_wait": {"mean": 3.2},
+    }
+
+
+def _performance() -> dict[str, Any]:
     slow = {"id": 7, "task_id": "慢任务", "task_type": "文档生成", "status": "completed", "processing_time": 321.5}
+    return {
+        "hourly_distribution": {str(hour): 50 + hour for hour in range(24)},
+        "peak_hour": 23,
+        "slowest_tasks": [slow],
+        "throughput_per_hour": 47.71,
+        "duration_histogram": [
+            {"from": 0, "below": 1, "tasks": 0},
+            {"from": 1, "below": 60, "tasks": 900},
+            {"from": 60, "below": None, "tasks": 245},
+        ],
+    }
+
+
+def _errors() -> dict[str, Any]:
     failed = {
         "id": 1234567,
         "task_id": "t-1",
@@ -53,59 +97,30 @@ def document(day: str = "2026-03-09", **more: Any) -> dict[str, Any]:
         "retries": 3,
     }
     return {
-        "date": day,
-        "timezone": "Asia/Shanghai",
-        "revision": 2,
-        "day_over": True,
-        "generated_at": "2026-03-10T02:00:05+08:00",
-        "task_statistics": {
-            "total_tasks": 1250,
-            "status_breakdown": {"completed": 1100, "failed": 45, "pending": 15, "processing": 90},
-            "completion_rate": 88.0,
-            "failure_rate": 3.6,
-            "failure_rate_lower": 2.7,
-            "failure_rate_upper": 4.79,
-            "average_processing_time": 45.2,
-            "processing_time": {"count": 1145, "mean": 45.2, "median": 38.114, "p95": 121.5, "p99": 310.25},
-            "queue_wait": {"mean": 3.2},
-        },
-        "performance_statistics": {
-            "hourly_distribution": {str(hour): 50 + hour for hour in range(24)},
-            "peak_hour": 23,
-            "slowest_tasks": [slow],
-            "throughput_per_hour": 47.71,
-            "duration_histogram": [
-                {"from": 0, "below": 1, "tasks": 0},
-                {"from": 1, "below": 60, "tasks": 900},
-                {"from": 60, "below": None, "tasks": 245},
-            ],
-        },
-        "error_statistics": {
-            "total_errors": 45,
-            "error_categories": {"二维码识别错误": 12, "物流查询错误": 33},
-            "failed_tasks": [failed],
-            "retry_statistics": {"retried_tasks": 70, "retried_share": 5.6},
-        },
-        "system_statistics": {
-            "disk_usage": {
-                "mount": "/data",
-                "total_gb": 500.0,
-                "used_gb": 350.2,
-                "free_gb": 149.8,
-                "usage_percent": 70.04,
-            },
-            "queue_statistics": {"available": True, "queues": {"receipt": 3}},
-            "resources": {"cpu_percent": 12.5, "memory_percent": 48.2},
-        },
-        "trend_analysis": {
-            "past_7_days": history()[-8:-1],
-            "history": history(),
-            "trend_percent": 25.0,
-            "trend_direction": "up",
-            "verdicts": [verdict("total_tasks"), verdict("failed", "anomaly", value=45)],
-        },
-        "data_quality": {"no_finish_time": 3, "unknown_status": 0, "unmapped_columns": ["retry_count"]},
-    } | more
+        "total_errors": 45,
+        "error_categories": {"二维码识别错误": 12, "物流查询错误": 33},
+        "failed_tasks": [failed],
+        "retry_statistics": {"retried_tasks": 70, "retried_share": 5.6},
+    }
+
+
+def _system() -> dict[str, Any]:
+    disk = {"mount": "/data", "total_gb": 500.0, "used_gb": 350.2, "free_gb": 149.8, "usage_percent": 70.04}
+    return {
+        "disk_usage": disk,
+        "queue_statistics": {"available": True, "queues": {"receipt": 3}},
+        "resources": {"cpu_percent": 12.5, "memory_percent": 48.2},
+    }
+
+
+def _trend() -> dict[str, Any]:
+    return {
+        "past_7_days": history()[-8:-1],
+        "history": history(),
+        "trend_percent": 25.0,
+        "trend_direction": "up",
+        "verdicts": [verdict("total_tasks"), verdict("failed", "anomaly", value=45)],
+    }
 
 
 def hostile(text: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, MetaData, Table, Text, delete, insert, select, update
 from sqlalchemy.types import TypeEngine
 
+from app.core.settings_reader import read
 from app.core.utc_datetime import UtcDateTime
 from app.retention.rule_settings import RowRuleSettings
 
@@ -18,6 +19,7 @@ RULE = {
     "statuses": ["done"],
     "keep": "30d",
 }
+WITH_CHILDREN = {"children": [{"table": "parts", "foreign_key": "job_no"}]}
 
 
 def tables(key: type[TypeEngine[Any]]) -> MetaData:
@@ -68,7 +70,7 @@ class Shop:
 
     def rules(self, **rules: dict[str, Any]) -> None:
         """Configure rules by name, each over `RULE`; the default ones are off."""
-        made = {name: RowRuleSettings.model_validate(RULE | values) for name, values in rules.items()}
+        made = {name: read(RowRuleSettings, RULE | values) for name, values in rules.items()}
         self.lab.with_settings(rules=made, default_rules=False)
 
     def job(self, no: Any, *, days: float | None = 40, **values: Any) -> Any:

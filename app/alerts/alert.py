@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, cast, get_args
 
 from app.core.settings_file import nearest
+from app.core.storable import storable_text
 
 Severity = Literal["critical", "warning", "error"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -43,8 +45,7 @@ class Alert:
     @property
     def fingerprint(self) -> str:
         """16 hex digits that stay the same as long as the alert is about the same thing."""
-        identity = json.dumps([self.rule, sorted(self.labels.items())], ensure_ascii=True)
-        return hashlib.sha256(identity.encode()).hexdigest()[:16]
+        return fingerprint_of(self.rule, self.labels)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, readable by `parse_alert`."""
@@ -68,6 +69,17 @@ class Refusal:
     index: int | None
     """Its place in the list, from 0; None where the list itself is none."""
     why: str
+
+
+def fingerprint_of(rule: str, labels: Mapping[str, str]) -> str:
+    """Return 16 hex digits that stand for a rule and what its alert is about."""
+    return _fingerprint(rule, tuple(sorted(labels.items())))
+
+
+@lru_cache(maxsize=16_384)  # the same ten thousand are asked for each minute
+def _fingerprint(rule: str, labels: tuple[tuple[str, str], ...]) -> str:
+    identity = json.dumps([rule, labels], ensure_ascii=True)
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
 def parse_alerts(items: object) -> tuple[list[Alert], list[Refusal]]:
@@ -119,12 +131,7 @@ def _text(item: Mapping[Any, Any], key: str, longest: int, default: str | None =
         raise ValueError(f"{key} {found}; give it a text")
     if len(value) > longest:
         raise ValueError(f"{key} has {len(value)} characters; at most {longest} are taken")
-    return _encodable(value)
-
-
-def _encodable(text: str) -> str:
-    """Show lone surrogates, as in undecodable file names, as text: they have no UTF-8 form."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return storable_text(value)
 
 
 def _message(item: Mapping[Any, Any]) -> str:
@@ -174,7 +181,7 @@ def _label(name: object, content: object) -> tuple[str, str]:
         raise ValueError(f"label {name!r} is {_kind(content)}; give it a text")  # noqa: TRY004 - one error type for all refusals
     if isinstance(content, str) and len(content) > _LABEL_VALUE_CHARACTERS:
         raise ValueError(f"label {name!r} has {len(content)} characters; at most {_LABEL_VALUE_CHARACTERS} are taken")
-    return _encodable(name), _encodable(str(content)[:_LABEL_VALUE_CHARACTERS])
+    return storable_text(name), storable_text(str(content)[:_LABEL_VALUE_CHARACTERS])
 
 
 def _camel_case(slug: str) -> str:

@@ -4,9 +4,15 @@ import json
 import re
 from typing import Any
 
-# C0, DEL, C1, line separators, direction marks and lone surrogates: they act on terminals or aren't UTF-8.
-_ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+# C0, DEL, C1, line separators, everything of the class Cf (direction, joining, invisible marks, tags that hide whole
+# texts) and lone surrogates: they act on terminals, can't be seen, or aren't UTF-8.
+_ACTING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ufeff\ufff0-\ufffb\ud800-\udfff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 _LAST_OF_ONE_BYTE = 0xFF
+_LAST_OF_TWO_BYTES = 0xFFFF
 
 
 def visible(text: str) -> str:
@@ -21,9 +27,17 @@ def json_line(document: Any) -> bytes:
     Raises ValueError for NaN and infinities.
     """
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return (_ACTING.sub(lambda found: f"\\u{ord(found.group()):04x}", text) + "\n").encode()
+    return (_ACTING.sub(_escaped, text) + "\n").encode()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """JSON writes characters beyond U+FFFF as two."""
+    units = found.group().encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def _shown(found: re.Match[str]) -> str:
     code = ord(found.group())
-    return f"\\x{code:02x}" if code <= _LAST_OF_ONE_BYTE else f"\\u{code:04x}"
+    if code <= _LAST_OF_ONE_BYTE:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= _LAST_OF_TWO_BYTES else f"\\U{code:08x}"

@@ -1,6 +1,9 @@
 """The command line: one file for each noun, found by itself; heavy imports wait until a command runs."""
 
+import gc
 import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,18 @@ class Nouns(ErrorsInOneLine):
 @click.version_option(__version__, prog_name="gengfu")
 def gengfu() -> None:
     """Gengfu, the night watchman: statistics, clean-up, disk checks and alerts for Celery applications."""
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: what a short command imports all stays, and looking takes a tenth of its time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def leave(code: ExitCode | int) -> None:

@@ -30,6 +30,8 @@ def told(name: str, result: Mapping[str, Any]) -> str:
         return f"{name}: skipped - {result['skipped']}"
     lines = _LINES.get(name, _plain)
     told_lines = list(lines(result))
+    if result.get("alerts"):
+        told_lines.append(f"alerts that fire: {result['alerts']:,}; see `gengfu alerts list`")
     if result.get("error") and f"error: {result['error']}" not in told_lines:
         told_lines.append(f"error: {result['error']}")
     return "\n".join((f"{name}: {_word(result)}", *(f"  {line}" for line in told_lines)))

@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from app.reporting.page_disks import disk_lines
 from app.reporting.page_figures import figures, quality_lines, verdict_lines
 from app.reporting.page_values import (
     change,
@@ -47,10 +48,13 @@ _RATES = frozenset({"completion_rate", "failure_rate"})
 _IN_SECONDS = frozenset({"median", "p95"})
 
 
-def print_report(document: dict[str, Any], page: str | None) -> None:
-    """Print a report for people; `page` is the address of its HTML page where there is one."""
+def print_report(document: dict[str, Any], page: str | None, disk: Sequence[dict[str, Any]] = ()) -> None:
+    """Print a report for people.
+
+    `page` is the address of its HTML page where there is one, `disk` are the samples of the day's disk checks.
+    """
     console = _console()
-    for part in _report(document, console.width):
+    for part in (*_report(document, console.width), *_disks(document, disk)):
         console.print(part)
     if page:
         # An address is copied: it must not be folded.
@@ -222,6 +226,12 @@ def _tasks(document: dict[str, Any], width: int) -> Iterator[RenderableType]:
             [shown(one.get("task_id")), shown(one.get("category")), shown(one.get("message"))[:room]] for one in failed
         ]
         yield _table(["newest failed task", "category", "message"], rows, texts=frozenset({0, 1, 2}))
+
+
+def _disks(document: dict[str, Any], disk: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
+    lines = [(one.name, one.share, one.free, one.full_at, one.method) for one in disk_lines(document, disk, WORDS)]
+    if lines:
+        yield _table(["disk", "used", "free", "full", "method"], lines, texts=frozenset({0, 3, 4}))
 
 
 def _comparison(document: dict[str, Any], other: dict[str, Any]) -> Iterator[RenderableType]:

@@ -13,10 +13,19 @@ from app.core.measures import age_text
 
 if TYPE_CHECKING:
     from app.retention.check import RuleCheck
+    from app.retention.folder_plan import FolderPlan
     from app.retention.rule_plan import Figure, RulePlan
     from app.retention.undo import Undone
 
 _NO_WRAP = frozenset({"rule", "expired", "24 h", "lag", "last success", "oldest", "state", "keep"})
+_FIGURES = (_NO_WRAP - {"rule"}) | {"rows", "children", "files", "of", "on disk"}
+_GO_ON = {
+    ("rule", "held"): "if this is right",
+    ("folders", "held"): "if this is right",
+    ("root", "held"): "if this is the right folder",
+    ("rule", "refused"): "what mends it",
+    ("folders", "refused"): "what mends it",
+}
 _COLOURS = {"ok": "green", "go": "green", "warning": "yellow", "held": "yellow", "refused": "red"}
 
 
@@ -31,8 +40,8 @@ def print_status(facts: Mapping[str, Any], zone: ZoneInfo) -> None:
         last_success = _local(state["last_success"], zone)
         rows.append((state["rule"], expired, soon, lag, last_success, last.get("state", "-")))
     print_table(titles, rows, whole=_NO_WRAP)
-    for state in facts["rules"]:
-        _print_held(state["rule"], state["last"] or {})
+    for one in facts["held"]:
+        _print_waiting(one, zone)
     for name, why in facts["refused"].items():
         click.secho(f"{name}: refused: {why}", fg="red")
     retry = f", next attempt {facts['next_retry_at']}" if facts["next_retry_at"] else ""
@@ -71,16 +80,34 @@ def print_checks(checks: "Iterable[RuleCheck]") -> None:
                 click.echo(f"    {remark.mend};")
 
 
-def print_plans(plans: "Sequence[RulePlan]") -> None:
-    """Show what each rule would do."""
+def print_plans(plans: "Sequence[RulePlan]", folders: "Sequence[FolderPlan]" = ()) -> None:
+    """Show what each rule would do, of rows first, then of folders."""
+    if plans:
+        _print_row_plans(plans)
+    if folders:
+        _print_folder_plans(folders)
+
+
+def _print_row_plans(plans: "Sequence[RulePlan]") -> None:
     titles = ("rule", "rows", "children", "files", "on disk", "oldest", "state")
     rows = []
     for plan in plans:
         figures = (_figure(plan.rows), _figure(plan.children), _figure(plan.files), _figure(plan.bytes, size=True))
         rows.append((plan.name, *figures, (plan.oldest or "")[:10], plan.state))
-    print_table(titles, rows, whole=_NO_WRAP)
+    print_table(titles, rows, whole=_FIGURES)
     for plan in plans:
         _print_details(plan)
+
+
+def _print_folder_plans(plans: "Sequence[FolderPlan]") -> None:
+    titles = ("folder rule", "root", "files", "of", "on disk", "oldest", "state")
+    rows = []
+    for plan in plans:
+        figures = (_figure(plan.files), _figure(plan.root_files), _figure(plan.bytes, size=True))
+        rows.append((plan.name, plan.root, *figures, (plan.oldest or "")[:10], plan.state))
+    print_table(titles, rows, whole=_FIGURES)
+    for plan in plans:
+        _print_folder_details(plan)
 
 
 def print_undone(done: "Undone") -> None:
@@ -104,16 +131,20 @@ def print_undone(done: "Undone") -> None:
         click.echo("these rows are still expired: lengthen keep, or hold them, before the next clean-up")
 
 
-def _print_held(rule: str, last: Mapping[str, Any]) -> None:
-    if last.get("state") not in {"held", "refused"}:
-        return
-    click.secho(f"{rule}: {last['state']} by run {last['run_id']}", fg=_COLOURS[last["state"]])
-    for reason in last["reasons"]:
+def _print_waiting(one: Mapping[str, Any], zone: ZoneInfo) -> None:
+    by = f" by run {one['run_id']}, since {_local(one['since'], zone)}" if one["run_id"] else ""
+    name = f"root {one['name']}" if one["kind"] == "root" else one["name"]
+    click.secho(f"{name}: {one['state']}{by}", fg=_COLOURS[one["state"]])
+    for reason in one["reasons"]:
         click.echo(f"  {reason}")
-    if last["state"] == "held" and not last["approved_by"]:
-        click.echo(f"  if this is right: gengfu retention approve {last['run_id']}")
-    elif last["approved_by"]:
-        click.echo(f"  approved by {last['approved_by']} for its next run")
+    if one["rules"]:
+        click.echo(f"  rules that wait for it: {', '.join(one['rules'])}")
+    if one["approved_by"]:
+        click.echo(f"  approved by {one['approved_by']} for its next run")
+    if one["go_on"]:
+        click.echo(f"  {_GO_ON[one['kind'], one['state']]}: {one['go_on']}")
+    elif one["kind"] != "root":
+        click.echo("  no approval helps: mend what is told")
 
 
 def _print_details(plan: "RulePlan") -> None:
@@ -123,12 +154,25 @@ def _print_details(plan: "RulePlan") -> None:
     click.echo(f"{plan.name}: {plan.table} before {plan.cutoff:%Y-%m-%d %H:%M} UTC ({plan.keep})")
     if plan.rows is not None:
         click.echo(f"  found {index}; stay in spite of their age: {stays}")
-    for reason in plan.reasons:
-        click.secho(
-            f"  {plan.state}: {reason.replace(' RUN`', ' RUN` (the run that is held)')}", fg=_COLOURS[plan.state]
-        )
+    _print_reasons(plan.state, plan.reasons)
     for warning in plan.warnings:
         click.secho(f"  {warning}", fg="yellow")
+
+
+def _print_folder_details(plan: "FolderPlan") -> None:
+    click.echo(f"{plan.name}: root {plan.root}, files before {plan.cutoff:%Y-%m-%d %H:%M} UTC ({plan.keep})")
+    if plan.files is not None:
+        stays = ", ".join(f"{count:,} {reason}" for reason, count in plan.stays.items()) or "none"
+        evicted = f"{plan.evicted:,} go early, because of the cap; " if plan.evicted else ""
+        click.echo(f"  {evicted}stay: {stays}")
+    _print_reasons(plan.state, plan.reasons)
+    for warning in plan.warnings:
+        click.secho(f"  {warning}", fg="yellow")
+
+
+def _print_reasons(state: str, reasons: "Sequence[str]") -> None:
+    for reason in reasons:
+        click.secho(f"  {state}: {reason.replace(' RUN`', ' RUN` (the run that is held)')}", fg=_COLOURS[state])
 
 
 def _figure(figure: "Figure | None", *, size: bool = False) -> str:
@@ -137,8 +181,10 @@ def _figure(figure: "Figure | None", *, size: bool = False) -> str:
     show = _bytes if size else _count
     if figure.exact:
         return show(figure.value)
-    high = show(figure.high) if figure.high is not None else "?"
-    return f"~{show(figure.value)} ({show(figure.low)}-{high})"
+    if figure.high is None:
+        return f">= {show(figure.low)}"
+    # On lines of their own: side by side the columns of a plan don't fit into 80.
+    return f"~{show(figure.value)}\n>= {show(figure.low)}\n<= {show(figure.high)}"
 
 
 def _count(number: int) -> str:

@@ -140,14 +140,14 @@ def _print_leader(leader: Mapping[str, Any] | None, now: datetime) -> None:
     if leader["alive"]:
         _say(f"leader: {who} since {leader['since']:%Y-%m-%d %H:%M:%S} UTC")
     else:
-        over = _span((now - leader["until"]).total_seconds())
+        over = span_text((now - leader["until"]).total_seconds())
         _say(f"no beat leads; the last one was {who}, its lease ended {over} ago", fg="yellow")
 
 
 def _status_row(line: Mapping[str, Any], zone: ZoneInfo) -> tuple[str, ...]:
     last = line["last"] or {}
     started = local_time(last.get("started_at"), zone)
-    return line["name"], _next_run(line, zone), started, _span(line["lateness_s"]), last.get("state", "")
+    return line["name"], _next_run(line, zone), started, span_text(line["lateness_s"]), last.get("state", "")
 
 
 def _next_run(line: Mapping[str, Any], zone: ZoneInfo) -> str:
@@ -164,7 +164,7 @@ def _in_own_zone(line: Mapping[str, Any], general: ZoneInfo) -> str:
     return text if told else f"{text}\n{line['next_run'].astimezone(own):%Z}"
 
 
-def _span(seconds: float | None) -> str:
+def span_text(seconds: float | None) -> str:
     """A length of time in at most seven characters."""
     if seconds is None:
         return ""
@@ -182,4 +182,4 @@ def _stands(record: "RunRecord | None") -> str:
 
 
 def _running_for(record: "RunRecord | None", now: datetime) -> str:
-    return "" if record is None else f" for {_span((now - record.started_at).total_seconds())}"
+    return "" if record is None else f" for {span_text((now - record.started_at).total_seconds())}"

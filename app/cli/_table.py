@@ -29,7 +29,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: 
     click.secho(f" {_line(titles, widths)}", bold=True)
     click.echo(f" {'─' * (sum(widths) + len(_GAP) * (len(widths) - 1))}")
     for row in table:
-        cells = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+        cells = [folded(cell, width) for cell, width in zip(row, widths, strict=True)]
         for number in range(max(map(len, cells))):
             click.echo(f" {_line([cell[number] if number < len(cell) else '' for cell in cells], widths)}".rstrip())
     click.echo()
@@ -51,7 +51,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return _GAP.join(padded).rstrip()
 
 
-def _folded(cell: str, width: int) -> list[str]:
+def folded(cell: str, width: int) -> list[str]:
+    """Return the lines of `cell`, each broken to at most `width` columns; what follows an indented line is so too."""
     return [part for line in cell.split("\n") for part in _folded_line(line, width)]
 
 

@@ -27,7 +27,8 @@ def show(day: str | None, other: str | None, as_json: bool) -> None:
     """Show the report of DAY (YYYY-MM-DD; without it, the newest)."""
     from app.cli._report_view import print_comparison, print_report
     from app.reporting.export import json_text
-    from app.reporting.report_files import load_report, parse_day
+    from app.reporting.page_files import disk_samples
+    from app.reporting.report_files import load_report, parse_day, report_name
 
     if other and as_json:
         raise click.UsageError("--compare is for people; `report export` gives both days to programs")
@@ -39,7 +40,8 @@ def show(day: str | None, other: str | None, as_json: bool) -> None:
     elif other:
         print_comparison(document, load_report(folder, parse_day(other)))
     else:
-        print_report(document, _address(_page(folder, chosen)))
+        samples = disk_samples(folder / report_name(chosen))
+        print_report(document, _address(_page(folder, chosen)), samples)
 
 
 @command.command(name="list")
@@ -131,6 +133,7 @@ def export(form: str, first: str | None, last: str | None, tasks: bool) -> None:
 def backfill(first: str, last: str | None, recompute: bool, as_json: bool) -> None:
     """Compute and store the figures of days that have none, from the rows that are still there.
 
+    With --recompute the reports of days whose figures changed are written anew.
     Exit 5 where rows of a day are gone, so that its figures can't be told any more.
     """
     from datetime import timedelta
@@ -138,7 +141,7 @@ def backfill(first: str, last: str | None, recompute: bool, as_json: bool) -> No
     from app.cli._report_backfill import UNTOLD, line_of, tell, watched
     from app.context import open_context
     from app.core.clock import local_date
-    from app.counted_days import complete_since
+    from app.counted_days import complete_since, rewrite_outdated
     from app.reporting.backfill import backfill as compute
     from app.reporting.export import json_text
     from app.reporting.report_files import parse_day
@@ -159,11 +162,15 @@ def backfill(first: str, last: str | None, recompute: bool, as_json: bool) -> No
             recompute=recompute,
             complete_since=complete_since(context),
         )
-        done = list(watched(steps, (end - start).days + 1))
+        days = (end - start).days + 1
+        done = list(watched(steps, days))
+        rewritten = rewrite_outdated(context, end + timedelta(days=1), days=days) if recompute else []
     if as_json:
         click.echo(json_text([line_of(one) for one in done]))
     else:
         tell(done)
+    if rewritten:
+        click.echo(f"reports written anew: {', '.join(map(str, rewritten))}", err=True)
     leave(ExitCode.PARTIAL if any(one.state in UNTOLD for one in done) else ExitCode.OK)
 
 

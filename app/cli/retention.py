@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from app.core.errors import BadArgument, ExitCode
 
 if TYPE_CHECKING:
     from app.context import Context
+    from app.retention.folder_plan import FolderPlan
+    from app.retention.rule_plan import RulePlan
 
 
 @click.group()
@@ -40,7 +42,10 @@ def run(rules: tuple[str, ...], dry_run: bool, budget: str | None, as_json: bool
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 held by a guard or because a root is not what it should be,
     4 another clean-up runs, 5 something could not be done now.
     """
+    from msgspec import structs
+
     from app.cli._night import told
+    from app.cli._retention_progress import shown
     from app.confinement import confine_process
     from app.context import open_context
     from app.jobs import run_here
@@ -49,12 +54,16 @@ def run(rules: tuple[str, ...], dry_run: bool, budget: str | None, as_json: bool
     arguments: dict[str, Any] = {"dry_run": dry_run, "rules": list(rules) or None}
     if budget is not None:
         arguments["budget_s"] = _span(budget).total_seconds()
-    with open_context() as context:
-        configure_logs("app", context.settings.logging, context.settings.paths.logs)
+    with open_context() as context, nullcontext() if dry_run else shown() as bars:
+        logging = context.settings.logging
+        if bars is not None:
+            arguments |= {"on_progress": bars.advance, "on_stage": bars.begin}
+            # The log file has it all; lines between the bars would tear them.
+            logging = structs.replace(logging, console="off" if logging.console == "auto" else logging.console)
+        configure_logs("app", logging, context.settings.paths.logs)
         if not dry_run:
             confine_process(context)
-        with _progress(context, rules, shown=not dry_run) as advance:
-            done = run_here(context, "cleanup-expired-tasks", **arguments, on_progress=advance)
+        done = run_here(context, "cleanup-expired-tasks", **arguments)
     click.echo(json.dumps(done.result, ensure_ascii=False, indent=2) if as_json else told(done.job, done.result))
     leave(done.exit_code)
 
@@ -81,6 +90,7 @@ def rules_(as_json: bool) -> None:
     """List every rule in the order in which they run."""
     from app.cli._retention_tables import print_rules
     from app.context import open_context
+    from app.core.settings_reader import plain
     from app.retention.remembered import remembered
     from app.retention.rules import row_rules
 
@@ -88,7 +98,7 @@ def rules_(as_json: bool) -> None:
         settings = context.settings.retention
         found = row_rules(context.source, settings, context.folders)
     told = [{"name": rule.name, "order": rule.order, **remembered(rule)} for rule in found]
-    folders = [{"name": name, **rule.model_dump(mode="json")} for name, rule in settings.folders.items()]
+    folders = [{"name": name, **plain(rule)} for name, rule in settings.folders.items()]
     if as_json:
         click.echo(json.dumps({"rows": told, "folders": folders}, ensure_ascii=False, indent=2))
     else:
@@ -121,18 +131,20 @@ def check(as_json: bool) -> None:
 def plan(rules: tuple[str, ...], as_json: bool) -> None:
     """Show what each rule would delete now: rows, children, files, bytes, what stays and why, and the index used.
 
-    Nothing is locked or changed. Large tables are estimated, with bounds. Exit code 3: a rule would be held or refused.
+    Rules of folders are told too. Nothing is locked or changed. Large tables are estimated, with bounds. Exit code 3: a
+    rule would be held or refused.
     """
     from app.cleaning import workplace
     from app.cli._retention_tables import print_plans
-    from app.retention.plan import plan_rules
+    from app.retention.folder_plan import plan_all
 
     with _ready() as context:
-        found = plan_rules(workplace(context), list(rules) or None)
+        of_rows, of_folders = plan_all(workplace(context), list(rules) or None)
+    found: list[RulePlan | FolderPlan] = [*of_rows, *of_folders]
     if as_json:
         click.echo(json.dumps([one.told() for one in found], ensure_ascii=False, indent=2))
     else:
-        print_plans(found)
+        print_plans(of_rows, of_folders)
     leave(ExitCode.HELD if any(one.state != "go" for one in found) else ExitCode.OK)
 
 
@@ -221,44 +233,3 @@ def _who() -> str:
     import socket
 
     return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
-@contextmanager
-def _progress(context: "Context", rules: tuple[str, ...], *, shown: bool) -> Iterator[Any]:
-    """Show rows, rate and remaining time on stderr, if that is a terminal; nothing stays of it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not (shown and console.is_terminal):
-        yield None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("rows", total=_rows_to_go(context, rules), rate="")
-        began = context.clock.monotonic()
-
-        def advance(counts: Any) -> None:
-            rows = sum(count for key, count in counts.items() if key.startswith("rule.") and key.endswith(".rows"))
-            files = f", {counts['files']:,} files" if counts["files"] else ""
-            rate = rows / max(context.clock.monotonic() - began, 0.001)
-            progress.update(bar, completed=rows, description=f"rows{files}", rate=f"{rate:,.0f}/s")
-
-        yield advance
-
-
-def _rows_to_go(context: "Context", rules: tuple[str, ...]) -> int | None:
-    from app.cleaning import workplace
-    from app.core.errors import GengfuError
-    from app.retention.plan import rows_to_go
-
-    try:
-        return rows_to_go(workplace(context), rules)
-    except GengfuError:
-        return None  # the run itself will tell

@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, SecretStr
+from msgspec import Meta
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
@@ -19,6 +19,7 @@ from sqlalchemy.pool import QueuePool
 from app.core.alarms import alarm
 from app.core.errors import DatabaseBusy, DatabaseRefused, DatabaseUnavailable, SchemaMismatch, SettingsError
 from app.core.redaction import redact
+from app.core.secret import Secret
 from app.core.settings_file import Section
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -44,13 +45,13 @@ _PING_S = 2.0
 class DatabaseSettings(Section):
     """`[database]`: where the application's rows and our own tables stand, and how long we wait for it."""
 
-    url: SecretStr = SecretStr("")
+    url: Secret = Secret()
     """SQLAlchemy URL; empty means the embedded SQLite file `var/gengfu.db`."""
-    connect_timeout_s: int = Field(default=5, ge=1, le=60)
-    lock_timeout_s: float = Field(default=1.0, gt=0, le=60)
+    connect_timeout_s: Annotated[int, Meta(ge=1, le=60)] = 5
+    lock_timeout_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
     """Maintenance gives way to the application after this long (seconds)."""
-    statement_timeout_s: float = Field(default=30.0, ge=1, le=3600)
-    deadline_s: float = Field(default=120.0, ge=1, le=7200)
+    statement_timeout_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
+    deadline_s: Annotated[float, Meta(ge=1, le=7200)] = 120.0
     """The client cuts a transaction off after this long, even if the network went silent (seconds)."""
 
 

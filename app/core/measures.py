@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from app.core.settings_file import Before
 
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -47,7 +47,7 @@ def parse_size(value: Any) -> int:
     return int(float(found.group(1)) * _SIZES[found.group(2).upper()])
 
 
-Age = Annotated[timedelta, BeforeValidator(parse_age), PlainSerializer(age_text, return_type=str)]
+Age = Annotated[timedelta, Before(parse_age)]
 """A settings field that takes a time span as text."""
-Size = Annotated[int, BeforeValidator(parse_size)]
+Size = Annotated[int, Before(parse_size)]
 """A settings field that takes a number of bytes as text."""

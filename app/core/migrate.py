@@ -8,7 +8,7 @@ from app.core.database import Database
 from app.core.errors import SchemaMismatch
 
 VERSION_TABLE = "gengfu_alembic_version"
-HEAD = "0004"
+HEAD = "0005"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 

@@ -146,6 +146,114 @@ metric_sample = Table(
     Index("ix_gengfu_metric_sample_at", "at"),
 )
 
+alert_instance = Table(
+    "gengfu_alert_instance",
+    metadata,
+    Column("fingerprint", String(16), primary_key=True),
+    Column("rule", StorableText, nullable=False),  # outside:<source>/<rule> where no rule of ours found it
+    Column("rule_hash", String(16), nullable=False),
+    Column("alertname", StorableText, nullable=False),
+    Column("type", StorableText, nullable=False),
+    Column("labels", StorableJson, nullable=False),
+    Column("annotations", StorableJson, nullable=False),
+    Column("state", String(12), nullable=False),  # pending | firing | recovering | resolved
+    Column("level", String(10), nullable=False),
+    Column("value", Float, nullable=True),
+    Column("threshold", Float, nullable=True),
+    Column("samples", BigInteger, nullable=False),
+    Column("message", StorableText, nullable=False),
+    Column("pending_since", UtcDateTime, nullable=False),
+    Column("fired_at", UtcDateTime, nullable=True),
+    Column("resolved_at", UtcDateTime, nullable=True),
+    Column("resolve_reason", StorableText, nullable=True),
+    Column("last_bad_at", UtcDateTime, nullable=False),
+    Column("last_seen_at", UtcDateTime, nullable=False),
+    Column("good", Integer, nullable=False),  # good evaluations in a row
+    Column("recent", String(64), nullable=False),  # the last evaluations, 1 for a bad one
+    Column("episode", Integer, nullable=False),  # how often it has fired
+    Column("changes", StorableJson, nullable=False),  # instants of the level changes of the last hour
+    Column("flapping_since", UtcDateTime, nullable=True),
+    Column("hold_s", Float, nullable=False),
+    Column("acked_at", UtcDateTime, nullable=True),
+    Column("acked_by", StorableText, nullable=True),
+    Column("ack_until", UtcDateTime, nullable=True),
+    Column("ack_level", String(10), nullable=True),
+    Column("version", Integer, nullable=False),  # compared and set: two evaluators at once are safe
+    Index("ix_gengfu_alert_instance_state", "state"),
+    Index("ix_gengfu_alert_instance_rule", "rule"),
+)
+
+alert_event = Table(
+    "gengfu_alert_event",
+    metadata,
+    # What became of each alert, never changed.
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("fingerprint", String(16), nullable=False),
+    Column("episode", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("event", String(12), nullable=False),  # firing | escalated | eased | resolved | acked | ...
+    Column("level", String(10), nullable=False),
+    Column("value", Float, nullable=True),
+    Column("message", StorableText, nullable=False),
+    Column("by_whom", StorableText, nullable=True),
+    Column("comment", StorableText, nullable=True),
+    Index("ix_gengfu_alert_event_fingerprint_at", "fingerprint", "at"),
+    Index("ix_gengfu_alert_event_at", "at"),
+)
+
+silence = Table(
+    "gengfu_silence",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    Column("matchers", StorableJson, nullable=False),
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Column("recurrence", StorableJson, nullable=True),
+    Column("author", StorableText, nullable=False),
+    Column("comment", StorableText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, nullable=True),  # ended by hand
+    Index("ix_gengfu_silence_ends_at", "ends_at"),
+)
+
+notify_group = Table(
+    "gengfu_notify_group",
+    metadata,
+    # What each channel was told of each group of alerts, and when it is to be told more.
+    Column("channel", String(100), primary_key=True),
+    Column("group_key", String(200), primary_key=True),
+    Column("group_labels", StorableJson, nullable=False),
+    Column("next_at", UtcDateTime, nullable=True),
+    Column("last_sent_at", UtcDateTime, nullable=True),
+    Column("told", StorableJson, nullable=False),  # fingerprint -> level, at, episode
+    Column("version", Integer, nullable=False),
+    Index("ix_gengfu_notify_group_next_at", "next_at"),
+)
+
+alert_outbox = Table(
+    "gengfu_alert_outbox",
+    metadata,
+    # Written with what it tells of, marked once the channel said yes: at least once, never lost.
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("channel", String(100), nullable=False),
+    Column("group_key", String(200), nullable=False),
+    Column("kind", String(10), nullable=False),  # event | group | digest | test
+    Column("level", String(10), nullable=False),
+    Column("dedupe_key", String(200), nullable=False, unique=True),
+    Column("payload", StorableJson, nullable=False),
+    Column("state", String(12), nullable=False),  # pending | sent | dead | superseded
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("next_at", UtcDateTime, nullable=False),
+    Column("lease_until", UtcDateTime, nullable=True),
+    Column("lease_owner", String(64), nullable=True),
+    Column("sent_at", UtcDateTime, nullable=True),
+    Column("last_error", StorableText, nullable=True),
+    Column("expires_at", UtcDateTime, nullable=False),  # a dead letter from then on
+    Index("ix_gengfu_alert_outbox_state_next_at", "state", "next_at"),
+    Index("ix_gengfu_alert_outbox_order", "channel", "group_key", "state", "id"),
+)
+
 service_state = Table(
     "gengfu_service_state",
     metadata,

@@ -1,39 +1,73 @@
 """Settings from TOML files and the environment, each value remembered with the place it came from."""
 
-import difflib
-import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from dataclasses import field as data_field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict
+from msgspec import Struct, StructMeta, field
 
 from app.core.errors import SettingsError
 
-_HEADER = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?")
-_KEY = re.compile(r"""^\s*((?:[A-Za-z0-9_\-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_\-]+|"[^"]*"|'[^']*'))*)\s*=""")
+
+class Before(Struct, frozen=True):
+    """In `Annotated[...]`: makes of the plain value what the type takes. Raises ValueError naming the value."""
+
+    prepare: Callable[[Any], Any]
 
 
-class Section(BaseModel):
-    """Base of every capability's settings: frozen, and an unknown key is an error."""
+class Check(Struct, frozen=True):
+    """In `Annotated[...]`: returns the value of that type, or raises ValueError naming the value."""
 
-    # Built when first used: the whole of the settings is built in one piece, its sections need not be built before.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
+    check: Callable[[Any], Any]
+
+
+class EnvironmentText(str):
+    """A value of the environment, where numbers, truth values, lists and tables are all written as text."""
+
+    __slots__ = ()
+
+
+class _SectionType(StructMeta):
+    # The options of a Struct don't all pass to its subclasses.
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> "_SectionType":
+        fixed = {"frozen": True, "kw_only": True, "forbid_unknown_fields": True}
+        return super().__new__(cls, name, bases, namespace, **options | fixed)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+class Section(Struct, metaclass=_SectionType, frozen=True):
+    """Base of every capability's settings: frozen, keywords only.
+
+    `settings_reader.read` makes one of plain values and holds it to its types: bounds in `Annotated[int, Meta(ge=0)]`,
+    what a value is written like in `Before`, other rules of one key in `Check`, rules over several keys in
+    `__post_init__`, which raises ValueError naming key and value. Made by its constructor, only `__post_init__` checks.
+    """
 
 
 @dataclass(kw_only=True)
 class TomlTree:
     """The merged content of several TOML files."""
 
-    values: dict[str, Any] = field(default_factory=dict)
-    places: dict[tuple[str, ...], str] = field(default_factory=dict)
-    """Dotted key -> `file:line`; keys inside arrays of tables share the line of the key's first appearance."""
+    values: dict[str, Any] = data_field(default_factory=dict)
+    texts: dict[Path, str] = data_field(default_factory=dict)
 
-    def place_of(self, location: Iterable[str | int]) -> str | None:
-        """Return where the key at `location`, or its nearest parent, stands."""
-        key = tuple(str(part) for part in location if not isinstance(part, int))
+    @cached_property
+    def places(self) -> dict[tuple[str, ...], str]:
+        """Key -> `file:line`; keys inside arrays of tables share the line of the key's first appearance."""
+        from app.core.toml_lines import key_lines  # noqa: PLC0415 - only mistakes need it
+
+        places: dict[tuple[str, ...], str] = {}
+        for path, text in self.texts.items():
+            for key, line in key_lines(text).items():
+                places.setdefault(key, f"{path}:{line}")
+        return places
+
+    def place_of(self, key: tuple[str, ...]) -> str | None:
+        """Return where `key`, or the nearest above it, stands."""
         while key:
             if key in self.places:
                 return self.places[key]
@@ -52,6 +86,8 @@ def read_toml_files(paths: Iterable[Path]) -> TomlTree:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ` (did you mean "x"?)` for the known word closest to `word`, or an empty string."""
+    import difflib  # noqa: PLC0415 - only mistakes need it
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f' (did you mean "{close[0]}"?)' if close else ""
 
@@ -64,9 +100,7 @@ def _merge_file(tree: TomlTree, path: Path) -> None:
         raise SettingsError(f"{path}: {error}; correct the line or start again from `gengfu config create`") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} can't be read: {error}") from error
-    places = key_lines(text)
-    for key, line in places.items():
-        tree.places.setdefault(key, f"{path}:{line}")
+    tree.texts[path] = text
     _merge(tree.values, content, path, ())
 
 
@@ -79,20 +113,3 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any], path: Path, above: tupl
             raise SettingsError(f"{path} sets {'.'.join((*above, key))} again; keep it in one file")
         else:
             into[key] = value
-
-
-def key_lines(text: str) -> dict[tuple[str, ...], int]:
-    """Return the line, from 1, on which each key of a TOML text first stands (tomllib itself does not tell)."""
-    lines: dict[tuple[str, ...], int] = {}
-    section: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            section = _split(header.group(1))
-            lines.setdefault(section, number)
-        elif key := _KEY.match(line):
-            lines.setdefault((*section, *_split(key.group(1))), number)
-    return lines
-
-
-def _split(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in re.findall(r"\"[^\"]*\"|'[^']*'|[^.]+", dotted))

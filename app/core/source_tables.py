@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from msgspec import Meta, field
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -27,7 +27,7 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import TypeEngine
 
 from app.core.errors import SchemaMismatch
-from app.core.settings_file import Section, nearest
+from app.core.settings_file import Before, Check, Section, nearest
 from app.core.utc_datetime import UtcDateTime
 
 TASK_COLUMNS: dict[str, TypeEngine[Any]] = {
@@ -72,7 +72,7 @@ def _as_words(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_as_words), Field(min_length=1)]
+Words = Annotated[tuple[str, ...], Before(_as_words), Meta(min_length=1)]
 
 
 class TaskStatuses(Section):
@@ -92,52 +92,42 @@ class TaskStatuses(Section):
         return "unknown"
 
 
-class _MappedTable(Section):
-    table: str
-    columns: dict[str, str] = Field(default={})
-    """Logical name -> the application's column name; an empty name says that the application has no such column."""
-
-    @staticmethod
-    def _checked(columns: dict[str, str], known: dict[str, TypeEngine[Any]], required: tuple[str, ...]) -> None:
+def _only(known: dict[str, TypeEngine[Any]], required: tuple[str, ...]) -> Check:
+    def checked(columns: dict[str, str]) -> dict[str, str]:
         for logical, physical in columns.items():
             if logical not in known:
                 raise ValueError(f"{logical!r} is no column we know{nearest(logical, known)}")
             if not physical and logical in required:
                 raise ValueError(f"{logical!r} can't be left out")
+        return columns
+
+    return Check(checked)
 
 
-class TaskTableSettings(_MappedTable):
+class TaskTableSettings(Section):
     """`[source.tasks]`: the application's task table."""
 
-    table: str = Field(default="tasks", min_length=1)
-    statuses: TaskStatuses = Field(default_factory=TaskStatuses)
-
-    @field_validator("columns")
-    @classmethod
-    def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        cls._checked(value, TASK_COLUMNS, _REQUIRED_TASK)
-        return value
+    table: Annotated[str, Meta(min_length=1)] = "tasks"
+    columns: Annotated[dict[str, str], _only(TASK_COLUMNS, _REQUIRED_TASK)] = field(default_factory=dict)
+    """Logical name -> the application's column name; an empty name says that the application has no such column."""
+    statuses: TaskStatuses = TaskStatuses()
 
 
-class ReceiptTableSettings(_MappedTable):
+class ReceiptTableSettings(Section):
     """`[source.receipts]`: rows that belong to a task; an empty table name says that there are none."""
 
     table: str = "delivery_receipts"
+    columns: Annotated[dict[str, str], _only(RECEIPT_COLUMNS, _REQUIRED_RECEIPT)] = field(default_factory=dict)
+    """As in `TaskTableSettings`."""
     open_statuses: Words = ("pending", "in_transit")
     """Receipts whose tracking is still worth asking for."""
-
-    @field_validator("columns")
-    @classmethod
-    def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        cls._checked(value, RECEIPT_COLUMNS, _REQUIRED_RECEIPT)
-        return value
 
 
 class SourceSettings(Section):
     """`[source]`: the mapping of the application's tables."""
 
-    tasks: TaskTableSettings = Field(default_factory=TaskTableSettings)
-    receipts: ReceiptTableSettings = Field(default_factory=ReceiptTableSettings)
+    tasks: TaskTableSettings = TaskTableSettings()
+    receipts: ReceiptTableSettings = ReceiptTableSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +193,9 @@ def require_source(connection: Connection, source: SourceTables) -> None:
 
 
 def _mapped(
-    kind: Literal["tasks", "receipts"], settings: _MappedTable, types: dict[str, TypeEngine[Any]]
+    kind: Literal["tasks", "receipts"],
+    settings: TaskTableSettings | ReceiptTableSettings,
+    types: dict[str, TypeEngine[Any]],
 ) -> SourceTable:
     physical = {logical: settings.columns.get(logical, logical) for logical in types}
     schema, _, name = settings.table.rpartition(".")

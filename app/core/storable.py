@@ -23,7 +23,7 @@ class StorableJson(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - the base class's signature
-        return _storable(value)
+        return storable(value)
 
 
 def storable_text(text: str) -> str:
@@ -33,11 +33,12 @@ def storable_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """Return JSON values with every text in them, keys too, as `storable_text` has it."""
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, dict):
-        return {_storable(key): _storable(inner) for key, inner in value.items()}
+        return {storable(key): storable(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_storable(inner) for inner in value]
+        return [storable(inner) for inner in value]
     return value

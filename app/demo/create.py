@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from app.core.clock import SystemClock
+from app.core.clock import SystemClock, local_date
 from app.core.database import Database
 from app.core.errors import BadArgument, OutputUnwritable
 from app.core.safe_files import MARKER, create_marker
@@ -25,6 +25,10 @@ ROOT_NAMES = ("uploads", "documents", "screenshots", "receipts", "temp")
 MAX_TASKS = 50_000_000
 DemoRoots = Mapping[str, Path]
 """Name of a root (ROOT_NAMES) -> its absolute folder."""
+
+FAILING_DAYS = {4: 0.35, 3: 0.75}
+"""Days before today on which a failing application fails, and the share of its tasks that do: one day of warning, one
+critical day, and two good ones behind them that end the alarm."""
 
 _CHUNK = 5_000  # tasks: some 10 MB of rows at a time
 _SLOWEST = 500  # tasks/s; only for a deadline that no healthy machine reaches
@@ -77,12 +81,14 @@ def create_demo(  # noqa: PLR0913 - everything it needs is handed to it
     zone: ZoneInfo,
     on_progress: Callable[[int], None] | None = None,
     files: bool = True,
+    failing: bool = False,
 ) -> DemoSummary:
     """Create the application's tables and fill them with `tasks` tasks of the 60 days before `now`.
 
     The same `tasks`, `seed`, `now` and `zone` give the same rows. All rows come in one transaction, so that a
     failure leaves none. `on_progress` gets the number of tasks written so far. With `files=False` the rows are
-    the same and no file at all is written; `roots` may then be empty, and those given are only marked.
+    the same and no file at all is written; `roots` may then be empty, and those given are only marked. With `failing`
+    many tasks of two of the last days failed (FAILING_DAYS).
 
     Raises BadArgument (nothing was written) for a number of tasks outside 1 to 50,000,000, a missing root, a root
     with files but no marker, and tables that hold rows; RootRefused, OutputUnwritable and the database's errors.
@@ -91,7 +97,7 @@ def create_demo(  # noqa: PLR0913 - everything it needs is handed to it
     started = clock.monotonic()
     _check(tasks, roots, files=files)
     tally = _Tally(expired_before={"completed": now - timedelta(days=30), "failed": now - timedelta(days=7)})
-    stories = generate(tasks, seed=seed, now=now, zone=zone)
+    stories = generate(tasks, seed=seed, now=now, zone=zone, failing=failing)
     temp = logs = _NOTHING
     with database.write(deadline_s=max(_SHORTEST_DEADLINE_S, tasks / _SLOWEST)) as connection:
         prepare_tables(connection)
@@ -105,11 +111,18 @@ def create_demo(  # noqa: PLR0913 - everything it needs is handed to it
     return _summary(tally, temp, logs, clock.monotonic() - started)
 
 
-def generate(tasks: int, *, seed: int, now: datetime, zone: ZoneInfo) -> Iterator[Story]:
+def generate(tasks: int, *, seed: int, now: datetime, zone: ZoneInfo, failing: bool = False) -> Iterator[Story]:
     """Yield the sample rows without writing anything: oldest first, ids from 1."""
     now = now.astimezone(UTC)
     random = Random(seed)  # noqa: S311 - sample data must be repeatable, not secret
-    return Oddities(now).strewn(StoryTeller(random, now, zone).stories(tasks))
+    shares = failing_days(now, zone) if failing else None
+    return Oddities(now).strewn(StoryTeller(random, now, zone, shares).stories(tasks))
+
+
+def failing_days(now: datetime, zone: ZoneInfo) -> dict[date, float]:
+    """Return the local days on which a failing sample application fails, and the share of its tasks that do."""
+    today = local_date(now, zone)
+    return {today - timedelta(days=back): share for back, share in FAILING_DAYS.items()}
 
 
 def _check(tasks: int, roots: DemoRoots, *, files: bool) -> None:

@@ -1,7 +1,7 @@
 """The sample application's rows: one task's life, and the receipt that may come of it."""
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
 from math import exp
 from random import Random
 from typing import NamedTuple
@@ -85,12 +85,18 @@ class _Life(NamedTuple):
 
 
 class StoryTeller:
-    """Tells ordinary stories; the same random numbers, instant and zone tell the same ones again."""
+    """Tells ordinary stories; the same random numbers, instant and zone tell the same ones again.
 
-    def __init__(self, random: Random, now: datetime, zone: ZoneInfo) -> None:
+    `failing` names the local days on which another share of the tasks fails (0-1).
+    """
+
+    def __init__(
+        self, random: Random, now: datetime, zone: ZoneInfo, failing: Mapping[date, float] | None = None
+    ) -> None:
         self._random = random
         self._now = now
         self._zone = zone
+        self._failing = failing or {}
         self._receipts = 0
 
     def stories(self, tasks: int) -> Iterator[Story]:
@@ -133,10 +139,15 @@ class StoryTeller:
         fate = draw()
         if fate < _CANCELLED:
             return _Life("cancelled", completed_at=finished)
-        if fate < _CANCELLED + _FAILED:
+        if fate < _CANCELLED + self._failed_share(created):
             message = None if draw() < _NO_MESSAGE else texts.error_message(self._random, parcel)
             return _Life("failed", started, finished, seconds, min(3, int(draw() * 6)), message)
         return _Life("completed", started, finished, seconds, _retries(draw()))
+
+    def _failed_share(self, created: datetime) -> float:
+        if not self._failing:
+            return _FAILED
+        return self._failing.get(created.astimezone(self._zone).date(), _FAILED)
 
     def _receipt(self, task: TaskRow, *, files: bool) -> ReceiptRow:
         draw = self._random.random

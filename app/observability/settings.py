@@ -2,12 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
-
-from app.core.settings_file import Section
+from app.core.settings_file import Before, Section
 
 Level = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda v: v.upper() if isinstance(v, str) else v)
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    Before(lambda value: value.upper() if isinstance(value, str) else value),
 ]
 
 

@@ -12,6 +12,7 @@ from app.core.source_tables import SourceTables
 from app.reporting.day_reader import DayReader
 from app.reporting.facts import Facts
 from app.reporting.figures import DayFigures
+from app.reporting.late_finishers import recount_late
 from app.reporting.report_files import report_name
 from app.reporting.rollups import SCHEMA_VERSION, Rollups, Stored, rollup_of
 from app.reporting.sections import build_sections
@@ -46,7 +47,9 @@ def build_daily_report(
     clock: Clock,
     system: Mapping[str, Any],
 ) -> DailyReport:
-    """Compute the report of `day`, store its roll-up if the day is over, and compare it with the seven days before.
+    """Compute the report of `day`, store its roll-up if the day is over, and compare it with the days before.
+
+    Of the seven days before it, those with late finishers are counted again first.
 
     `system` becomes `system_statistics`. Rates are percent (0-100), times seconds. Raises the errors of
     `Database.read`; an empty day is no error.
@@ -55,6 +58,7 @@ def build_daily_report(
     rollups = Rollups(database=database, zone=zone, clock=clock)
     started = clock.monotonic()
     figures = reader.read(day)
+    recount_late(reader, rollups, day)
     past = past_days(reader, rollups, day)
     stored = _stored(rollups, day, figures)
     query_seconds = round(clock.monotonic() - started, 6)

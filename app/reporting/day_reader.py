@@ -2,27 +2,27 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, func, literal, select
 
 from app.core.clock import local_day_window
 from app.core.database import Database
 from app.core.redaction import redact
 from app.core.source_tables import SourceTables
 from app.reporting.categories import Categories
-from app.reporting.day_statements import DayStatements
+from app.reporting.day_statements import DayStatements, cell_of, day_parameters
 from app.reporting.figures import (
     DURATION_BOUNDS_S,
     STATES,
-    Cell,
     DayDetails,
     DayFigures,
     Spread,
+    Sums,
     day_figures,
     seconds,
     slots_of,
@@ -32,7 +32,6 @@ from app.reporting.sql_dialect import QUANTILES, as_text, dialect_for
 
 _FETCH = 200
 """Rows per round trip: messages may be long, and memory must stay flat."""
-_NUMBERS = [name for name in Cell.__dataclass_fields__ if name != "state"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -44,19 +43,33 @@ class DayReader:
     source: SourceTables
     settings: ReportingSettings
     zone: ZoneInfo
+    _known: dict[timedelta, DayStatements] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The statements, by the length of their slots: the days of a backfill share them."""
 
     def read(self, day: date) -> DayFigures:
         """Return the figures of a local day, all of one snapshot. Raises the errors of `Database.read`."""
         start, end = local_day_window(day, self.zone)
         slots = slots_of(start, end, self.zone)
-        sql = dialect_for(self.database.dialect)
-        statements = DayStatements(source=self.source, sql=sql, start=start, end=end, slot=slots.length)
+        statements, window = self._statements(slots.length), day_parameters(start, end)
         with self.database.read() as connection:
-            sql.one_snapshot(connection)
-            chosen = statements.figures(self.settings.slowest, self.settings.failed_details)
-            row = connection.execute(chosen).one()
-            details = self._details(connection, statements, row)
-        return day_figures([_cell(cell) for cell in _rows(row.cells)], _spread(row), details, slots)
+            statements.sql.one_snapshot(connection)
+            row = connection.execute(statements.figures, window).one()
+            cells = [cell_of(*cell) for cell in _rows(row.cells)]
+            failures = any(cell.state == "failed" for cell in cells)
+            messages = _stream(connection, statements.messages, window) if failures else iter(())
+            details = self._details(connection, statements, row, messages)
+        return day_figures(cells, _spread(row), details, slots)
+
+    def _statements(self, slot: timedelta) -> DayStatements:
+        if slot not in self._known:
+            self._known[slot] = DayStatements(
+                source=self.source,
+                sql=dialect_for(self.database.dialect),
+                slot=slot,
+                slowest=self.settings.slowest,
+                failed=self.settings.failed_details,
+            )
+        return self._known[slot]
 
     def oldest_before(self, end: datetime) -> datetime | None:
         """Return the creation time of the oldest row created before `end` (and after 1970), or None."""
@@ -68,17 +81,27 @@ class DayReader:
             ).scalar()
         return found
 
+    def has_finished(self, day: date, since: datetime) -> bool:
+        """Tell whether a task created on a local day finished at `since` or later."""
+        start, end = local_day_window(day, self.zone)
+        created, finished = (self.source.tasks.column(name) for name in ("created_at", "completed_at"))
+        wanted = (created >= start, created < end, finished >= since)
+        with self.database.read() as connection:
+            return connection.execute(select(literal(1)).where(*wanted).limit(1)).first() is not None
+
     def count(self, start: datetime, end: datetime) -> int:
         """Return the number of rows created from `start` (included) to `end` (excluded)."""
         created = self.source.tasks.column("created_at")
         with self.database.read() as connection:
             return int(connection.execute(select(func.count()).where(created >= start, created < end)).scalar_one())
 
-    def _details(self, connection: Connection, statements: DayStatements, figures: Row[Any]) -> DayDetails:
+    def _details(
+        self, connection: Connection, statements: DayStatements, figures: Row[Any], messages: Iterator[Row[Any]]
+    ) -> DayDetails:
         rules = Categories(self.settings.categories)
-        categories, distinct = _categorised(_stream(connection, statements.messages()), rules)
+        categories, distinct = _categorised(messages, rules)
         slowest, failed = ([number for [number] in _rows(chosen)] for chosen in (figures.slowest, figures.failed))
-        tasks = {row.id: row for row in _stream(connection, statements.details([*{*slowest, *failed}]))}
+        tasks = {row.id: row for row in _stream(connection, statements.details, {"ids": [*{*slowest, *failed}]})}
         length = self.settings.message_length
         return DayDetails(
             categories=categories,
@@ -88,8 +111,8 @@ class DayReader:
         )
 
 
-def _stream(connection: Connection, statement: Select[Any]) -> Iterator[Row[Any]]:
-    with connection.execute(statement, execution_options={"yield_per": _FETCH}) as result:
+def _stream(connection: Connection, statement: Select[Any], parameters: Mapping[str, Any]) -> Iterator[Row[Any]]:
+    with connection.execute(statement, parameters, execution_options={"yield_per": _FETCH}) as result:
         yield from result
 
 
@@ -97,17 +120,19 @@ def _rows(text: str | None) -> list[list[Any]]:
     return json.loads(text) if text else []
 
 
-def _cell(values: list[Any]) -> Cell:
-    state, *numbers = values
-    return Cell(state=STATES[state], **dict(zip(_NUMBERS, numbers, strict=True)))
-
-
 def _spread(row: Row[Any]) -> Spread:
     return Spread(
-        us={name: getattr(row, f"us_{name}") for name in QUANTILES},
-        wait={name: getattr(row, f"wait_{name}") for name in QUANTILES},
+        us=_sums(row, "us"),
+        wait=_sums(row, "wait"),
+        us_quantiles={name: getattr(row, f"us_{name}") for name in QUANTILES},
+        wait_quantiles={name: getattr(row, f"wait_{name}") for name in QUANTILES},
         below=tuple(getattr(row, f"below_{number}") for number in range(len(DURATION_BOUNDS_S))),
     )
+
+
+def _sums(row: Row[Any], name: str) -> Sums:
+    count, total, least, most = (getattr(row, f"{name}_{one.name}") for one in fields(Sums))
+    return Sums(count=count, total=int(total), least=least, most=most)
 
 
 def _categorised(messages: Iterator[Row[Any]], rules: Categories) -> tuple[dict[str, int], int]:

@@ -8,6 +8,8 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+NO_FINISH_TIME, NEGATIVE, ABSURD = 1, 2, 4
+"""What may be odd about a row: see the fields of `DayFigures`."""
 UNKNOWN = "unknown"
 STATES = ("pending", "processing", "completed", "failed", "cancelled", UNKNOWN)
 HOURS_OF_A_DAY = 24
@@ -44,36 +46,40 @@ def slots_of(start: datetime, end: datetime, zone: ZoneInfo) -> Slots:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The rows of a day with one state, in one slot and with one number of retries. Times in microseconds."""
+    """The rows of a day with one state, in one slot, with one number of retries and the same oddities."""
 
     state: str
     slot: int | None
     """Slots after the start of the day; None where the creation time can't be read."""
     retries: int | None
     """None where the application says nothing; counts above `RETRY_CAP` stand under it."""
+    odd: int
+    """Which of `NO_FINISH_TIME`, `NEGATIVE` and `ABSURD` hold, added up."""
     rows: int
-    timed: int
-    """Rows with a usable processing time."""
-    us_sum: int
-    us_min: int | None
-    us_max: int | None
-    waited: int
-    """Rows with a usable time in the queue."""
-    wait_sum: int
-    wait_min: int | None
-    wait_max: int | None
-    no_finish_time: int
-    negative_durations: int
-    absurd_times: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """One time of all rows of a day, in microseconds."""
+
+    count: int = 0
+    """Rows with a usable one."""
+    total: int = 0
+    least: int | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
     """What the database found out about all rows of a day together. Times in microseconds."""
 
-    us: Mapping[str, float | None] = field(default_factory=dict)
+    us: Sums = field(default_factory=Sums)
+    """Processing times."""
+    wait: Sums = field(default_factory=Sums)
+    """Times in the queue."""
+    us_quantiles: Mapping[str, float | None] = field(default_factory=dict)
     """Percentiles of the processing time by name."""
-    wait: Mapping[str, float | None] = field(default_factory=dict)
+    wait_quantiles: Mapping[str, float | None] = field(default_factory=dict)
     """Percentiles of the time in the queue by name."""
     below: tuple[int, ...] = (0,) * len(DURATION_BOUNDS_S)
     """Rows with a processing time below each of `DURATION_BOUNDS_S`."""
@@ -148,12 +154,12 @@ def day_figures(
         by_state=count_by_state(cells),
         by_hour=count_by_hour(cells, slots),
         by_retries=count_by_retries(cells),
-        timing=timing_of(cells, spread),
-        waiting=waiting_of(cells, spread),
-        histogram=_histogram(spread.below, sum(cell.timed for cell in cells)),
-        no_finish_time=sum(cell.no_finish_time for cell in cells),
-        negative_durations=sum(cell.negative_durations for cell in cells),
-        absurd_times=sum(cell.absurd_times for cell in cells),
+        timing=_timing(spread.us, spread.us_quantiles),
+        waiting=_timing(spread.wait, spread.wait_quantiles),
+        histogram=_histogram(spread.below, spread.us.count),
+        no_finish_time=_count_odd(cells, NO_FINISH_TIME),
+        negative_durations=_count_odd(cells, NEGATIVE),
+        absurd_times=_count_odd(cells, ABSURD),
         details=details,
     )
 
@@ -184,28 +190,19 @@ def count_by_retries(cells: Iterable[Cell]) -> dict[str, int]:
     return known | ({UNKNOWN: counts[None]} if None in counts else {})
 
 
-def timing_of(cells: Iterable[Cell], spread: Spread) -> Timing:
-    """Return the processing times."""
-    timed = [(cell.timed, cell.us_sum, cell.us_min, cell.us_max) for cell in cells]
-    return _timing(timed, spread.us)
+def _count_odd(cells: Iterable[Cell], what: int) -> int:
+    return sum(cell.rows for cell in cells if cell.odd & what)
 
 
-def waiting_of(cells: Iterable[Cell], spread: Spread) -> Timing:
-    """Return the times in the queue."""
-    waited = [(cell.waited, cell.wait_sum, cell.wait_min, cell.wait_max) for cell in cells]
-    return _timing(waited, spread.wait)
-
-
-def _timing(parts: list[tuple[int, int, int | None, int | None]], quantiles: Mapping[str, float | None]) -> Timing:
-    count = sum(part[0] for part in parts)
+def _timing(sums: Sums, quantiles: Mapping[str, float | None]) -> Timing:
     return Timing(
-        count=count,
-        mean=mean_seconds(sum(part[1] for part in parts), count),
+        count=sums.count,
+        mean=mean_seconds(sums.total, sums.count),
         median=seconds(quantiles.get("median")),
         p95=seconds(quantiles.get("p95")),
         p99=seconds(quantiles.get("p99")),
-        minimum=seconds(min((part[2] for part in parts if part[2] is not None), default=None)),
-        maximum=seconds(max((part[3] for part in parts if part[3] is not None), default=None)),
+        minimum=seconds(sums.least),
+        maximum=seconds(sums.most),
     )
 
 

@@ -1,5 +1,6 @@
 """A report as one HTML page: opens without a network or a script, and shows text from rows as text."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.reporting.page_charts import charts_of
+from app.reporting.page_disks import disk_table
 from app.reporting.page_figures import (
     change_table,
     failed_table,
@@ -24,7 +26,9 @@ from app.reporting.words import Language, Words
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
 
+_UNIT = re.compile(r"(?<=\d) (?=%|s\b|GB\b)")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -80,8 +84,17 @@ def report_page(document: dict[str, Any], language: Language, links: Links, disk
         failed_total=number(table(document, "error_statistics").get("total_errors")) or 0,
         slowest=slowest_table(document, words),
         quality=list(quality_lines(document, words)),
+        disks=disk_table(document, disk, words),
+        disks_measured=bool(disk),
         system=list(system_lines(document, words)),
     )
+
+
+def unbroken(text: str) -> "Markup":
+    """Return text as HTML in which no line ends between a number and its unit."""
+    from markupsafe import Markup, escape  # noqa: PLC0415 - comes with Jinja
+
+    return Markup(_UNIT.sub("&#160;", str(escape(text))))  # noqa: S704 - escaped just there
 
 
 @cache
@@ -91,6 +104,7 @@ def _template() -> "Template":
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["unbroken"] = unbroken
     return environment.get_template("report.html")
 
 

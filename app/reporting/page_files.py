@@ -44,11 +44,24 @@ def write_page(report: Path, language: Language) -> Path:
     return page_path(report)
 
 
+def disk_samples(report: Path) -> list[dict[str, Any]]:
+    """Return the samples of the day's disk checks; none where there are none that can be read."""
+    found = _DAY.fullmatch(report.stem.rpartition("_")[2])
+    if found is None:
+        return []
+    day = date(*map(int, found.groups()))
+    path = disk_report_path(report.parent, datetime.combine(day, time()))
+    try:
+        return entries(json.loads(path.read_bytes()), "samples")
+    except (OSError, ValueError):
+        return []
+
+
 def _write(report: Path, language: Language) -> None:
     document = read_report(report)
     before, after = _neighbours(report)
     links = Links(json=report.name, previous=_neighbour(before), next=_neighbour(after))
-    html = report_page(document, language, links, _disk_samples(report))
+    html = report_page(document, language, links, disk_samples(report))
     write_bytes(page_path(report), html.encode("utf-8", "backslashreplace"))
 
 
@@ -74,16 +87,3 @@ def _neighbour(report: Path | None) -> Neighbour | None:
         return None
     name = _DAY.sub(r"\1-\2-\3", report.stem.rpartition("_")[2])
     return Neighbour(name=name, file=page_path(report).name)
-
-
-def _disk_samples(report: Path) -> list[dict[str, Any]]:
-    """Return the samples of the day's disk checks; none where there are none that can be read."""
-    found = _DAY.fullmatch(report.stem.rpartition("_")[2])
-    if found is None:
-        return []
-    day = date(*map(int, found.groups()))
-    path = disk_report_path(report.parent, datetime.combine(day, time()))
-    try:
-        return entries(json.loads(path.read_bytes()), "samples")
-    except (OSError, ValueError):
-        return []

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -33,6 +33,16 @@ class Stored:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Counted:
+    """A stored day."""
+
+    figures: dict[str, Any]
+    revision: int
+    at: datetime
+    """When it was counted last."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollups:
     """The roll-ups of one time zone."""
 
@@ -47,6 +57,14 @@ class Rollups:
         with self.database.read() as connection:
             rows = connection.execute(select(daily_rollup.c.day, daily_rollup.c.figures).where(days, version))
             return {row.day: row.figures for row in rows}
+
+    def counted(self, first: date, last: date) -> dict[date, Counted]:
+        """Return the stored days from `first` to `last`, both included."""
+        days = and_(daily_rollup.c.day.between(first, last), daily_rollup.c.zone == self.zone.key)
+        version = daily_rollup.c.schema_version == SCHEMA_VERSION
+        with self.database.read() as connection:
+            rows = connection.execute(select(daily_rollup).where(days, version))
+            return {row.day: Counted(figures=row.figures, revision=row.revision, at=row.computed_at) for row in rows}
 
     def revisions(self, first: date, last: date) -> dict[date, int]:
         """Return the revisions of the stored days from `first` to `last`, both included."""
@@ -77,8 +95,12 @@ class Rollups:
                 return Stored(revision=1, rows_removed=0)
             present = self._locked(connection, day)
             removed = max(0, int(present.figures["total_tasks"]) - int(figures["total_tasks"]))
-            if removed or (present.figures == figures and present.schema_version == SCHEMA_VERSION):
+            if removed:
                 stored = Stored(revision=present.revision, rows_removed=removed)
+            elif present.figures == figures and present.schema_version == SCHEMA_VERSION:
+                stored = Stored(revision=present.revision, rows_removed=0)
+                now = {"computed_at": self.clock.now()}
+                connection.execute(update(daily_rollup).where(self._is(day)).values(now))
             else:
                 stored = Stored(revision=present.revision + 1, rows_removed=0)
                 values = self._values(figures) | {"revision": stored.revision}

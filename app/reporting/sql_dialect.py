@@ -1,6 +1,7 @@
 """What the two databases spell differently; the figures must agree to the digit."""
 
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Protocol, cast
 
 from sqlalchemy import CTE, ColumnElement, Connection, Select
@@ -27,16 +28,37 @@ class SqlDialect(Protocol):
         """Return the whole microseconds between two instants; NULL where either is none."""
         ...
 
-    def slot(self, instant: ColumnElement[Any], start: datetime, length: timedelta) -> ColumnElement[Any]:
-        """Return how many whole `length`s `instant` stands after `start`."""
+    def slot(self, instant: ColumnElement[Any], start: ColumnElement[Any], length: timedelta) -> ColumnElement[Any]:
+        """Return how many whole `length`s `instant` stands after `start` (a `moment`)."""
         ...
 
     def microseconds(self, seconds: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return non-negative `seconds` as whole microseconds: sums of integers don't depend on the order of rows."""
         ...
 
-    def quantiles(self, rows: CTE, column: str, fractions: dict[str, float]) -> Select[Any]:
-        """Return one row with the named percentiles of a column, interpolated linearly (percentile_cont)."""
+    def total(self, us: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return the exact sum of whole microseconds, 0 of none, as something that `int` reads."""
+        ...
+
+    def moment(self, name: str) -> ColumnElement[Any]:
+        """Return the parameter `{name}_moment`, given as datetime, in the form of `instant`."""
+        ...
+
+    def read_once(self, rows: Select[Any]) -> Select[Any]:
+        """Return `rows` in a form whose columns are worked out once, however often they are mentioned."""
+        ...
+
+    def spread(
+        self,
+        rows: CTE,
+        aggregates: Sequence[ColumnElement[Any]],
+        columns: Mapping[str, str],
+        fractions: Mapping[str, float],
+    ) -> Select[Any]:
+        """Return one row with the aggregates, and `columns`' percentiles, interpolated linearly (percentile_cont).
+
+        The percentiles of a column are named by the column's key and the fraction's: `us_median`.
+        """
         ...
 
     def json_rows(self, ordered: Select[Any]) -> ColumnElement[Any]:

@@ -6,11 +6,8 @@ Sen, P. K. (1968), "Estimates of the regression coefficient based on Kendall's t
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import sub, truediv
-from statistics import median
 from typing import Literal
 
 from app.reporting.series import Sample
@@ -109,6 +106,7 @@ class History:
         self.shifts: dict[int, float] = {}
         """First day of a new level -> what was added to all days before it."""
         self._deviations: dict[int, float | None] = {}
+        self._factors: dict[tuple[int, int, int], float | None] = {}
         self._run: list[tuple[int, float, Judgement]] = []
 
     def add(self, day: int, y: float, judged: Judgement) -> None:
@@ -133,30 +131,38 @@ class History:
         known = self.known
         return {one: known[one] for one in range(day - days, day) if one in known}
 
-    def deviation(self, middle: int, last: int) -> float | None:
-        """Return how much higher a day is than the median of the seven around it.
+    def factor(self, weekday: int, first: int, last: int) -> float | None:
+        """Return how much higher that weekday is than the week around it: the median of its days from `first` on.
 
-        None where one of them is not known or lies behind `last`.
+        A day is left out where one of the seven around it is not known or lies behind `last`; None if no day is left.
         """
-        if middle + _AROUND > last:
-            return None
+        first += (weekday - weekday_of(first)) % _WEEK
+        last -= _AROUND + (weekday_of(last - _AROUND) - weekday) % _WEEK
+        # From day to day two of the seven weekdays change.
+        if (weekday, first, last) not in self._factors:
+            found = (self._deviation(middle) for middle in range(first, last + 1, _WEEK))
+            known = [deviation for deviation in found if deviation is not None]
+            self._factors[weekday, first, last] = _median(known) if known else None
+        return self._factors[weekday, first, last]
+
+    def _deviation(self, middle: int) -> float | None:
         if middle not in self._deviations:
             around = [self.known.get(one) for one in range(middle - _AROUND, middle + _AROUND + 1)]
             whole = [y for y in around if y is not None]
-            enough = middle in self.known and len(whole) == _WEEK
-            self._deviations[middle] = self.known[middle] - median(whole) if enough else None
+            self._deviations[middle] = self.known[middle] - _median(whole) if len(whole) == _WEEK else None
         return self._deviations[middle]
 
     def _shift(self) -> None:
         first = self._run[0][0]
         steps = [y - judged.band.fit.y_expected for _, y, judged in self._run if judged.band is not None]
-        self.shifts[first] = by = median(steps)
+        self.shifts[first] = by = _median(steps)
         self.known = {day: y + by for day, y in self.known.items()}
         for day, y, _ in self._run:
             self.known[day] = y
             del self.masked[day]
         self._run.clear()
         self._deviations.clear()
+        self._factors.clear()
 
 
 def to_y(x: float) -> float:
@@ -218,18 +224,18 @@ def _fit(history: History, day: int) -> Fit | None:
 
 
 def _trend(history: History, day: int, past: dict[int, float], recent: dict[int, float]) -> Fit:
-    factors = _weekday_factors(history, past, day - 1)
-    used = {one: y - factors.get(weekday_of(one), 0.0) for one, y in recent.items()}
+    factors = _weekday_factors(history, day)
+    used = {one: y - factors.get((one - 1) % _WEEK, 0.0) for one, y in recent.items()}
     ages = [one - day for one in used]
     values = list(used.values())
     slope = _slope(ages, values)
-    level = median(value - slope * age for age, value in zip(ages, values, strict=True))
+    level = _median(value - slope * age for age, value in zip(ages, values, strict=True))
     residuals = [abs(value - slope * age - level) for age, value in zip(ages, values, strict=True)]
     return Fit(
         method="trend",
         n_history=len(past),
         y_expected=level + factors.get(weekday_of(day), 0.0),
-        sigma=_MAD_TO_SIGMA * median(residuals),
+        sigma=_MAD_TO_SIGMA * _median(residuals),
         band=BAND,
         used=used,
         factors=factors,
@@ -238,20 +244,30 @@ def _trend(history: History, day: int, past: dict[int, float], recent: dict[int,
     )
 
 
-def _weekday_factors(history: History, past: dict[int, float], last: int) -> dict[int, float]:
-    by_weekday: defaultdict[int, list[float]] = defaultdict(list)
-    for day in past:
-        deviation = history.deviation(day, last)
-        if deviation is not None:
-            by_weekday[weekday_of(day)].append(deviation)
-    return {weekday: median(found) for weekday, found in sorted(by_weekday.items())}
+def _weekday_factors(history: History, day: int) -> dict[int, float]:
+    found = {weekday: history.factor(weekday, day - HISTORY_DAYS, day - 1) for weekday in range(_WEEK)}
+    return {weekday: factor for weekday, factor in found.items() if factor is not None}
 
 
 def _slope(ages: list[int], values: list[float]) -> float:
-    slopes: list[float] = []
-    for lag in range(1, len(ages)):  # without bytecode for each pair: there are 378, for each day of each series
-        slopes.extend(map(truediv, map(sub, values[lag:], values), map(sub, ages[lag:], ages)))
-    return median(slopes)
+    """The median slope of all pairs: 378 of them, for each of some two hundred judged days of a report."""
+    lags = range(1, len(ages))
+    if ages[-1] - ages[0] == len(ages) - 1:  # no day is missing
+        return _median([(later - value) / lag for lag in lags for later, value in zip(values[lag:], values)])  # noqa: B905
+    return _median(
+        [
+            (later - value) / (at - age)
+            for lag in lags
+            for later, value, at, age in zip(values[lag:], values, ages[lag:], ages)  # noqa: B905
+        ]
+    )
+
+
+def _median(values: Iterable[float]) -> float:
+    """As `statistics.median`, without its cost: it is asked ten thousand times for a report."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _same_weekday(past: dict[int, float], weekdays: dict[int, float]) -> Fit:
@@ -260,8 +276,8 @@ def _same_weekday(past: dict[int, float], weekdays: dict[int, float]) -> Fit:
     return Fit(
         method="same weekday",
         n_history=len(past),
-        y_expected=median(weekdays.values()),
-        sigma=_MAD_TO_SIGMA * median(steps) if steps else 0.0,
+        y_expected=_median(weekdays.values()),
+        sigma=_MAD_TO_SIGMA * _median(steps) if steps else 0.0,
         band=BAND,
         used=weekdays,
     )
@@ -270,13 +286,13 @@ def _same_weekday(past: dict[int, float], weekdays: dict[int, float]) -> Fit:
 def _seven_days(past: dict[int, float]) -> Fit:
     """The band is at least twice as wide as the week was: the median is that of working days, and Sunday no alarm."""
     used = dict(list(past.items())[-_WEEK:])
-    middle = median(used.values())
+    middle = _median(used.values())
     off = [abs(y - middle) for y in used.values()]
     return Fit(
         method="seven-day median",
         n_history=len(past),
         y_expected=middle,
-        sigma=max(_MAD_TO_SIGMA * median(off), 2 * max(off) / DOUBLE_BAND),
+        sigma=max(_MAD_TO_SIGMA * _median(off), 2 * max(off) / DOUBLE_BAND),
         band=DOUBLE_BAND,
         used=used,
     )

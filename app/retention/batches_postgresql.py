@@ -4,7 +4,7 @@ Two statements, not one: what a single statement locks it still sees as it was b
 written in between would stay behind as an orphan. The second one sees all that was committed while we waited.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -36,6 +36,7 @@ from app.core.own_tables import archived_row
 from app.retention.archive import ArchiveSlip
 from app.retention.batch import Cursor, Doomed, Gone, require_all_gone
 from app.retention.expiry import Expiry, cursor_of, expired_in
+from app.retention.json_nulls import json_columns, quoted, whole_row
 from app.retention.keyset import KeysetSelections, within
 from app.retention.lock import Flight
 from app.retention.stored_paths import FileColumn
@@ -106,7 +107,7 @@ class PostgresBatches:
     def delete(self, connection: Connection, doomed: Doomed, checkpoint: Callable[[str], None]) -> Gone:
         rule, keys = self._expiry.rule, cast("_Keys", doomed.keys)
         if keys.kinds not in self._deletions:
-            self._deletions[keys.kinds] = self._deletion(*keys.kinds)
+            self._deletions[keys.kinds] = self._deletion(self._whole_rows(connection), *keys.kinds)
         told = iter(connection.execute(self._deletions[keys.kinds], {_KEYS: keys.array}).one())
         counts: list[int] = []
         paths: list[tuple[FileColumn, Any]] = []
@@ -129,19 +130,27 @@ class PostgresBatches:
         told = (*_PACKED, self._flight.is_held(), *kinds)
         return select(*told).select_from(ordered.subquery("doomed"))
 
-    def _deletion(self, kind: str, *child_kinds: str) -> Select[Any]:
+    def _whole_rows(self, connection: Connection) -> tuple[ColumnElement[Any] | None, ...]:
+        """Return what the archive keeps of a row of each table; None: nothing."""
+        tables = self._expiry.rule.tables
+        if self._archive is None:
+            return (None,) * len(tables)
+        return tuple(whole_row(quoted(table.name), json_columns(connection, table)) for table in tables)
+
+    def _deletion(self, wholes: Sequence[ColumnElement[Any] | None], kind: str, *child_kinds: str) -> Select[Any]:
         rule, archive = self._expiry.rule, self._archive
         own = delete(rule.table).where(among_keys(rule.key, kind), expired_in(self._expiry, _DIALECT))
-        parents = _deleted("parents", own, rule.table, rule.files, archived=archive is not None)
+        parents = _deleted("parents", own, rule.files, wholes[0])
         children = [
             _deleted(
                 f"children_{number}",
                 delete(child.table).where(among_keys(child.foreign_key, child_kind)),
-                child.table,
                 child.files,
-                archived=archive is not None,
+                whole,
             )
-            for number, (child, child_kind) in enumerate(zip(rule.children, child_kinds, strict=True))
+            for number, (child, child_kind, whole) in enumerate(
+                zip(rule.children, child_kinds, wholes[1:], strict=True)
+            )
         ]
         parts = (parents, *children)
         told: FromClause = parents.told
@@ -172,10 +181,10 @@ def _kind(column: ColumnElement[Any]) -> ColumnElement[str]:
     return sql_cast(func.pg_typeof(select(column).limit(0).scalar_subquery(), type_=NullType()), Text)
 
 
-def _deleted(name: str, statement: Delete, table: Table, files: tuple[FileColumn, ...], *, archived: bool) -> _Deleted:
+def _deleted(name: str, statement: Delete, files: tuple[FileColumn, ...], whole: ColumnElement[Any] | None) -> _Deleted:
     returned: list[Any] = [sql_cast(file.column, Text).label(f"file_{n}") for n, file in enumerate(files)]
-    if archived:
-        returned.append(func.to_json(literal_column(f"{_quoted(table)}.*")).label("whole"))
+    if whole is not None:
+        returned.append(whole.label("whole"))
     # Something must come back, for the rows are counted.
     returned.append(literal_column("1").label("one"))
     cte = statement.returning(*returned).cte(name)
@@ -204,7 +213,3 @@ def _archived(part: _Deleted, archive: ArchiveSlip, table: Table, *, is_child: b
     ]
     found = select(*written).select_from(part.cte).having(func.count() > 0)
     return insert(archived_row).from_select(list(columns.values()), found).cte(f"archived_{part.cte.name}")
-
-
-def _quoted(table: Table) -> str:
-    return f'"{table.name.replace(chr(34), chr(34) * 2)}"'

@@ -6,15 +6,14 @@ from typing import Literal
 
 import structlog
 
-from app.core.errors import BadArgument, DatabaseBusy, DatabaseRefused, DatabaseUnavailable, SchemaMismatch
+from app.core.errors import DatabaseBusy, DatabaseRefused, DatabaseUnavailable, SchemaMismatch
 from app.core.safe_files import Root, open_root, view_root
-from app.core.settings_file import nearest
 from app.retention.archive import purge_due_rows
 from app.retention.directories import DirectoryEngine, DirectoryPreview
 from app.retention.emergency import files_first
 from app.retention.expiry import frozen_now, passes
 from app.retention.folder_guards import FolderGuards
-from app.retention.folder_rules import DirectoryRule, directory_rules, only_these
+from app.retention.folder_rules import FOLDERS, TEMP, directory_rules, only_these
 from app.retention.lag import note_lags
 from app.retention.lock import Flight, single_flight
 from app.retention.outbox import FileEngine, pending_files, stuck_files
@@ -26,7 +25,9 @@ from app.retention.report import CleanupResult, Facts, result_of
 from app.retention.roots import OpenRoots, open_roots
 from app.retention.row_rules import RowRules
 from app.retention.rows import RuleFacts
-from app.retention.rules import RuleBook, rule_book
+from app.retention.rule_names import require_known
+from app.retention.rules import rule_book
+from app.retention.settings import LOGS
 from app.retention.space import space
 from app.retention.tally import Tally
 from app.retention.trash import purge_due
@@ -36,6 +37,8 @@ from app.retention.writable import require_writable
 __all__ = ["CleanupResult", "cleanup_expired"]
 
 _log = structlog.get_logger("gengfu.retention")
+_FATES = ("files", "trashed", "already_gone", "referenced")
+"""What becomes of the files of deleted rows, as it is counted."""
 _SHARE_OF_ROWS = 0.75
 """Of the time allowed; the rest is for the files, so that rows and files keep pace from night to night."""
 
@@ -88,7 +91,7 @@ class _Cleanup:
         self._seconds = place.settings.max_seconds if budget is None else budget.total_seconds()
         self._book = rule_book(place.source, place.settings, place.folders)
         folder_rules = directory_rules(place.settings, place.active_logs, place.clock.now())
-        _require_known(names, self._book, folder_rules)
+        require_known(names, [*(rule.name for rule in self._book.rules), *(rule.name for rule in folder_rules)])
         self._directory_rules = only_these(
             folder_rules, lambda rule: only in {None, rule.kind} and (names is None or rule.name in names)
         )
@@ -111,6 +114,7 @@ class _Cleanup:
             for phase in self._phases(roots, tally, flight):
                 self._phase(phase)
             self._told_held(roots.held)
+        self._phase(lambda: _settled(tally))
         self._facts.counts, self._facts.carried = tally.counts, tally.carried
         self._facts.interrupted_runs = tally.interrupted_runs
         self._phase(lambda: self._written_down(tally))
@@ -167,6 +171,8 @@ class _Cleanup:
         # Rows of these roots may go, their files wait in the outbox.
         usable = {name: root for name, root in roots.ready.items() if name not in unknown}
         sure = OpenRoots(ready=usable, held=roots.held)
+        with self._place.database.read() as connection:
+            self._place.on_stage(tally.stage("files", "files", _FATES, pending_files(connection)))
         problems, until = self._facts.problems, self._until()
         is_done = purge_due(self._place, columns, sure, tally, flight, problems, until)
         is_done &= FileEngine(self._place, columns, sure, tally, flight, problems).run(until)
@@ -178,6 +184,7 @@ class _Cleanup:
             return "partial"
         with self._place.database.read() as connection:  # what can't be counted is not removed
             flight.check(connection)
+        self._place.on_stage(tally.stage("folders", "folders", (TEMP, LOGS, FOLDERS)))
         guards = self._folder_guards()
         rules = guards.let_pass(self._directory_rules, roots, self._until(), write=True)
         engine = DirectoryEngine(self._place, roots, tally, self._facts.problems)
@@ -274,11 +281,9 @@ class _Cleanup:
         }
 
 
-def _require_known(names: Collection[str] | None, book: RuleBook, folder_rules: Collection[DirectoryRule]) -> None:
-    known = [*(rule.name for rule in book.rules), *dict.fromkeys(rule.name for rule in folder_rules)]
-    for name in names or ():
-        if name not in known:
-            raise BadArgument(f"there is no rule {name!r}{nearest(name, known)}; there are {', '.join(known)}")
+def _settled(tally: Tally) -> str:
+    tally.settle()
+    return "done"
 
 
 def _why_expired_rows_stayed(rule: RuleFacts) -> str:

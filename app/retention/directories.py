@@ -26,6 +26,10 @@ _CONDEMNED = "retention:condemned:"
 _ByRoot = attrgetter("root")
 
 
+def _nothing(_candidate: Candidate) -> None:
+    """Take no notice."""
+
+
 class DirectoryEngine:
     """Removes what the rules cover."""
 
@@ -155,30 +159,52 @@ class DirectoryEngine:
 class DirectoryPreview:
     """Counts what the engine would remove; works with roots that can't remove."""
 
-    def __init__(self, place: Workplace, roots: OpenRoots[ReadOnlyRoot], problems: Problems) -> None:
+    def __init__(
+        self,
+        place: Workplace,
+        roots: OpenRoots[ReadOnlyRoot],
+        problems: Problems,
+        on_candidate: Callable[[Candidate], None] = _nothing,
+    ) -> None:
+        """Look through these roots; `on_candidate` is called for every file that would go."""
         self._place = place
         self._roots = roots
         self._problems = problems
+        self._on_candidate = on_candidate
         self.counts: Counter[str] = Counter()
         self.figures: list[Figures] = []
-        """Of every rule, for the report."""
+        """Of every rule, for the report; state `budget` where the walk was cut short."""
+        self.files: Counter[str] = Counter()
+        """Root -> files seen, whatever becomes of them."""
+        self.going: Counter[str] = Counter()
+        """Root -> files whose removal would be tried."""
 
-    def run(self, rules: Sequence[DirectoryRule]) -> None:
-        """Look through every root that is not held."""
+    def run(self, rules: Sequence[DirectoryRule], until: float = float("inf")) -> None:
+        """Look through every root that is not held, until the monotonic instant `until`."""
         for name, group in _by_root(rules):
             if name in self._roots.ready:
-                self._look(self._roots.ready[name], group)
+                self._look(self._roots.ready[name], group, until)
             else:
                 self.figures += [Figures(rule=rule, state="held") for rule in group if not rule.is_bystander]
 
-    def _look(self, root: ReadOnlyRoot, rules: Sequence[DirectoryRule]) -> None:
+    def _look(self, root: ReadOnlyRoot, rules: Sequence[DirectoryRule], until: float) -> None:
         started = self._place.clock.monotonic()
-        sweep = sweep_of(self._place, root, rules, lambda refusal: self._refuse(root.name, refusal))
+        sweep = sweep_of(self._place, root, rules, lambda refusal: self._refuse(root.name, refusal), until)
         self.figures += sweep.active
-        for candidate in _each(sweep):
-            self._look_at(root, candidate)
+        state = self._look_through(root, sweep)
+        self.files[root.name] = sweep.files
         for figures in sweep.figures:
-            figures.state, figures.seconds = "done", self._place.clock.monotonic() - started
+            figures.state, figures.seconds = state, self._place.clock.monotonic() - started
+
+    def _look_through(self, root: ReadOnlyRoot, sweep: Sweep) -> str:
+        try:
+            for candidate in _each(sweep):
+                self.going[root.name] += 1
+                self._look_at(root, candidate)
+        except RootRefused as error:
+            self._roots.hold(root.name, str(error))
+            return "held"
+        return "budget" if sweep.was_cut else "done"
 
     def _look_at(self, root: ReadOnlyRoot, candidate: Candidate) -> None:
         try:
@@ -189,6 +215,7 @@ class DirectoryPreview:
             return
         if entry is not None:
             candidate.went(entry.blocks_bytes)
+            self._on_candidate(candidate)
             self.counts.update({candidate.figures.rule.kind: 1, "bytes": entry.blocks_bytes})
 
     def _refuse(self, name: str, refusal: PathRefused) -> None:

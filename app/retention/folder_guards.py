@@ -24,6 +24,12 @@ from app.retention.workplace import Workplace
 _ByRoot = attrgetter("root")
 
 
+def name_of_root(root: str) -> str:
+    """Return the name by which the runs of a root's folder rules are remembered and approved."""
+    # No row rule has a colon in its name.
+    return f"folders:{root}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class _RootRules:
     """The folder rules of one root, under the name by which their runs are remembered."""
@@ -33,8 +39,7 @@ class _RootRules:
 
     @property
     def name(self) -> str:
-        # No row rule has a colon in its name.
-        return f"folders:{self.root}"
+        return name_of_root(self.root)
 
     def told(self) -> dict[str, Any]:
         """Return what decides which files go, as plain JSON values."""
@@ -88,9 +93,12 @@ class FolderGuards:
         for root in self._begun:
             own = [one for one in figures if one.rule.root == root]
             state = own[0].state if own else "partial"
-            name = _RootRules(root=root, rules=()).name
             runs.finish(
-                self.run_id, name, state, files=sum(one.removed for one in own), freed=sum(one.bytes for one in own)
+                self.run_id,
+                name_of_root(root),
+                state,
+                files=sum(one.removed for one in own),
+                freed=sum(one.bytes for one in own),
             )
 
     def _write_down(self, group: _RootRules, verdict: Verdict) -> None:
@@ -114,6 +122,22 @@ def _judge(place: Workplace, root: ReadOnlyRoot, group: _RootRules, run_id: str,
         going = sum(len(batch) for batch in sweep.batches())
     except RootRefused:
         return None  # the engine meets the same, and says so
+    return _verdict(place, group, run_id, going, sweep.files)
+
+
+def verdict_on(
+    place: Workplace, rules: Sequence[DirectoryRule], run_id: str, *, going: int, files: int
+) -> Verdict | None:
+    """Return the verdict about the rules of one root that would remove `going` of its `files`; None: they may run.
+
+    Raises DatabaseUnavailable, DatabaseBusy.
+    """
+    if not place.settings.guards.enabled:
+        return None
+    return _verdict(place, _RootRules(root=rules[0].root, rules=rules), run_id, going, files)
+
+
+def _verdict(place: Workplace, group: _RootRules, run_id: str, going: int, files: int) -> Verdict | None:
     limits = place.settings.guards
     if going <= limits.folder_files:
         return None
@@ -121,10 +145,10 @@ def _judge(place: Workplace, root: ReadOnlyRoot, group: _RootRules, run_id: str,
         went = runs_that_went(connection, group.name, KEPT)
         approval = open_approval(connection, group.name)
     found: tuple[Reason, ...] = ()
-    if going > limits.folder_share * sweep.files and not _did_the_like(went, going, place):
+    if going > limits.folder_share * files and not _did_the_like(went, going, place):
         text = (
-            f"would remove {going:,} of the {sweep.files:,} files of root {group.root} "
-            f"({100 * going / sweep.files:.0f} %); more than {100 * limits.folder_share:g} % and "
+            f"would remove {going:,} of the {files:,} files of root {group.root} "
+            f"({100 * going / files:.0f} %); more than {100 * limits.folder_share:g} % and "
             f"{limits.folder_files:,} files, and no earlier run did the like"
         )
         found = (Reason(code="folder_share", text=text),)
@@ -133,7 +157,7 @@ def _judge(place: Workplace, root: ReadOnlyRoot, group: _RootRules, run_id: str,
         found=found,
         run_id=run_id,
         expired=going,
-        table_rows=sweep.files,
+        table_rows=files,
         rule_seen=group.told(),
         approval=approval.run_id if approval is not None else None,
     )

@@ -41,6 +41,18 @@ class OutboxFile:
             disk_bytes=entry.blocks_bytes,
         )
 
+    @classmethod
+    def found(cls, root: str, path: str, status: os.stat_result) -> "OutboxFile":
+        """Return the same by what the system says of it."""
+        return cls(
+            root=root,
+            path=path,
+            inode=status.st_ino,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            disk_bytes=blocks_bytes(status),
+        )
+
     def seen(self, status: os.stat_result) -> "OutboxFile":
         """Return the file with the identity it has now."""
         return replace(

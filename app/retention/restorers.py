@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.core.errors import SchemaMismatch
 from app.retention.catalogue import printed
+from app.retention.json_nulls import MARK
 from app.retention.rules import bare_table
 
 
@@ -42,7 +43,7 @@ class PostgresRestorer:
 
     def restore(self, rows: str, result: Result) -> None:
         single = list(self._connection.execute(_ELEMENTS, {"rows": rows}).scalars())
-        columns = self._columns(single[0]) if single else []
+        columns = self._columns(single[0], rows) if single else {}
         written = self._insert(columns, single)
         if written == len(single):
             result.back += written
@@ -51,7 +52,7 @@ class PostgresRestorer:
         for row in single:
             self._one(columns, row, result)
 
-    def _one(self, columns: Sequence[str], row: str, result: Result) -> None:
+    def _one(self, columns: Mapping[str, str], row: str, result: Result) -> None:
         try:
             with self._connection.begin_nested():
                 written = self._write(columns, [row])
@@ -64,7 +65,7 @@ class PostgresRestorer:
             result.conflicts += 1
             result.left.append(row)
 
-    def _insert(self, columns: Sequence[str], rows: Sequence[str]) -> int | None:
+    def _insert(self, columns: Mapping[str, str], rows: Sequence[str]) -> int | None:
         """Write all rows at once; nothing, and None, where one of them does not fit."""
         whole = self._connection.begin_nested()
         try:
@@ -78,22 +79,32 @@ class PostgresRestorer:
         whole.rollback()
         return None
 
-    def _write(self, columns: Sequence[str], rows: Sequence[str]) -> int:
-        names = ", ".join(map(self._quote, columns))
+    def _write(self, columns: Mapping[str, str], rows: Sequence[str]) -> int:
         statement = sql(
-            f"INSERT INTO {self._name} ({names}) OVERRIDING SYSTEM VALUE "  # noqa: S608 - quoted names of the catalogue
-            f"SELECT {names} FROM json_populate_recordset(NULL::{self._name}, CAST(:gengfu_rows AS json)) "
-            "ON CONFLICT DO NOTHING"
+            f"INSERT INTO {self._name} ({', '.join(columns)}) OVERRIDING SYSTEM VALUE "  # noqa: S608 - quoted names of the catalogue
+            f"SELECT {', '.join(columns.values())} FROM json_array_elements(CAST(:gengfu_rows AS json)) AS gengfu_row, "
+            f"json_populate_record(NULL::{self._name}, gengfu_row) AS gengfu_read ON CONFLICT DO NOTHING"
         )
         return int(self._connection.execute(statement, {"gengfu_rows": f"[{','.join(rows)}]"}).rowcount)
 
-    def _columns(self, row: str) -> list[str]:
-        there = {
-            found.attname: found.generated for found in self._connection.execute(_PG_COLUMNS, {"name": self._name})
+    def _columns(self, row: str, rows: str) -> dict[str, str]:
+        """Return column -> what reads its value, both as SQL."""
+        there = {found.attname: found for found in self._connection.execute(_PG_COLUMNS, {"name": self._name})}
+        names = list(self._connection.execute(_KEYS, {"row": row, "mark": MARK}).scalars())
+        marked = set(self._connection.execute(_MARKED, {"rows": rows, "mark": MARK}).scalars())
+        _require_columns(self._name, [*names, *marked], set(there))
+        return {
+            self._quote(name): self._read(name, there[name].type, is_marked=name in marked)
+            for name in names
+            if not there[name].generated
         }
-        names = list(self._connection.execute(_KEYS, {"row": row}).scalars())
-        _require_columns(self._name, names, set(there))
-        return [name for name in names if not there[name]]
+
+    def _read(self, name: str, kind: str, *, is_marked: bool) -> str:
+        read = f"gengfu_read.{self._quote(name)}"
+        if not is_marked:
+            return read
+        mark = name.replace("'", "''").replace(":", "\\:")
+        return f"COALESCE(CAST(gengfu_row -> '{MARK}' ->> '{mark}' AS {kind}), {read})"
 
 
 class SqliteRestorer:
@@ -128,9 +139,13 @@ class SqliteRestorer:
 
 
 _ELEMENTS = sql("SELECT value::text FROM json_array_elements(CAST(:rows AS json))")
-_KEYS = sql("SELECT json_object_keys(CAST(:row AS json))")
+_KEYS = sql("SELECT key FROM json_object_keys(CAST(:row AS json)) AS key WHERE key <> :mark")
+_MARKED = sql(
+    "SELECT DISTINCT key FROM json_array_elements(CAST(:rows AS json)) AS element, "
+    "json_object_keys(element -> :mark) AS key"
+)
 _PG_COLUMNS = sql("""
-    SELECT attname, attgenerated <> '' AS generated FROM pg_attribute
+    SELECT attname, attgenerated <> '' AS generated, format_type(atttypid, atttypmod) AS type FROM pg_attribute
     WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped""")
 _LITE_COLUMNS = sql("SELECT name FROM pragma_table_info(:name, :schema)")
 

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from sqlalchemy.exc import DBAPIError
+
 from app.core.errors import DatabaseBusy, DatabaseRefused, DatabaseUnavailable, SchemaMismatch
 from app.core.safe_files import Root
 from app.retention.guards import Verdict, judge
@@ -50,6 +52,8 @@ class RowRules:
             # Before it is judged: an approval must not be used up by a run that does nothing.
             if engine.may_begin(facts, until) and self._may_run(facts, roots.held, write=True):
                 self._begun.append(facts)
+                name = facts.rule.name
+                self._place.on_stage(tally.stage("rule", name, (rule_key(name, "rows"),), facts.expected))
                 engine.run(facts, until)
             self._tell(facts)
 
@@ -63,19 +67,13 @@ class RowRules:
     def finish(self, tally: Tally) -> None:
         """Write down how each rule ended, now that its files are gone too. Raises DatabaseBusy, DatabaseUnavailable."""
         for facts in self._begun:
-            # What a killed run did is told by its own record.
-            files, freed = (
+            rows, children, files, freed = (
+                # What a killed run did is told by its own record.
                 tally.counts[rule_key(facts.rule.name, what)] - tally.carried[rule_key(facts.rule.name, what)]
-                for what in ("files", "bytes")
+                for what in ("rows", "children", "files", "bytes")
             )
             self._runs.finish(
-                self._run_id,
-                facts.rule.name,
-                facts.state,
-                rows=facts.rows,
-                children=facts.children,
-                files=files,
-                freed=freed,
+                self._run_id, facts.rule.name, facts.state, rows=rows, children=children, files=files, freed=freed
             )
 
     def kept(self) -> Iterator[tuple[RuleFacts, Kept]]:
@@ -85,6 +83,11 @@ class RowRules:
                 yield facts, kept_by(self._place.database, facts.rule, facts.cutoff)
             except (SchemaMismatch, DatabaseRefused):
                 yield facts, Kept()  # the reason for which it was refused
+            except DBAPIError:
+                # A column of another type can't even be counted by.
+                if facts.state != "refused":
+                    raise
+                yield facts, Kept()
 
     def _may_run(self, facts: RuleFacts, held: Mapping[str, str], *, write: bool) -> bool:
         try:
@@ -114,6 +117,7 @@ class RowRules:
 
     def _take(self, facts: RuleFacts, verdict: Verdict) -> None:
         facts.usual = verdict.usual
+        facts.expected = None if verdict.expired_is_bound else verdict.expired
         for reason in verdict.reasons:
             facts.ended(verdict.state, reason)
 

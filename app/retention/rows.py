@@ -66,6 +66,8 @@ class RuleFacts:
     """Runs in a row after which the lag was larger than before."""
     usual: float | None = None
     """Rows that the last seven runs covered (median)."""
+    expected: int | None = None
+    """Rows that it covers now; None: more than were counted."""
 
     def ended(self, state: str, reason: str) -> None:
         """The rule ended before its time."""

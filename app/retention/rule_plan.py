@@ -56,6 +56,7 @@ class RulePlan:
         """Return the plan as plain JSON values."""
         figures = {"rows": self.rows, "children": self.children, "files": self.files, "bytes": self.bytes}
         return {
+            "kind": "rows",
             "name": self.name,
             "table": self.table,
             "keep": self.keep,

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from msgspec import Meta, field
 
 from app.core.measures import Age, Size
-from app.core.settings_file import Section, nearest
+from app.core.settings_file import Before, Check, Section, nearest
 from app.retention.patterns import check_pattern
 
 SHORTEST = timedelta(hours=1)
@@ -21,7 +21,7 @@ def _as_list(value: Any) -> Any:
 _RESERVED = ("temp", "logs")  # folder rules that are always there
 _DEFAULT_RULES = ("completed", "failed")
 _LONGEST_NAME = 100  # of a rule, as the run history stores it
-Words = Annotated[list[str | int], BeforeValidator(_as_list)]
+Words = Annotated[list[str | int], Before(_as_list)]
 
 
 def long_enough(value: timedelta) -> timedelta:
@@ -31,85 +31,80 @@ def long_enough(value: timedelta) -> timedelta:
     return value
 
 
+KeptAge = Annotated[Age, Check(long_enough)]
+PathPattern = Annotated[str, Check(check_pattern)]
+
+
 class HoldSettings(Section):
     """One reason that pins a row: any of a rule's holds keeps it, whatever its age."""
 
-    column: str = Field(min_length=1)
+    column: Annotated[str, Meta(min_length=1)]
     when: Literal["set", "true", "in", "future"] = "set"
     """`set`: the column is not NULL; `true`: it is neither NULL nor false, zero or empty; `in`: it has one of `values`;
     `future`: it holds a time that is still to come."""
-    values: Words = Field(default_factory=list)
+    values: Words = field(default_factory=list)
 
-    @model_validator(mode="after")
-    def _values_where_asked(self) -> "HoldSettings":
+    def __post_init__(self) -> None:
         if (self.when == "in") != bool(self.values):
             raise ValueError('values belong to when = "in", which needs at least one')
-        return self
 
 
 class ChildSettings(Section):
     """Rows that belong to a row of the rule's table and go with it, whatever their own age."""
 
-    table: str = Field(min_length=1)
-    foreign_key: str = Field(min_length=1)
-    files: dict[str, str] = Field(default_factory=dict)
+    table: Annotated[str, Meta(min_length=1)]
+    foreign_key: Annotated[str, Meta(min_length=1)]
+    files: dict[str, str] = field(default_factory=dict)
     """Column -> root of the files it names."""
 
 
 class RowRuleSettings(Section):
     """`[retention.rules.NAME]`: rows of one table that go at an age."""
 
-    table: str = Field(min_length=1)
+    table: Annotated[str, Meta(min_length=1)]
     """With its schema where that is not the default one: `archive.jobs`."""
-    key: str = Field(default="id", min_length=1)
+    key: Annotated[str, Meta(min_length=1)] = "id"
     """A unique column that orders rows of the same finish time."""
-    finished: str = Field(min_length=1)
+    finished: Annotated[str, Meta(min_length=1)]
     """The time from which a row's age counts."""
     fallback: str = ""
     """The time that counts for rows whose `finished` is NULL; without one such rows stay for ever."""
     created: str = ""
     """A row that was finished before it was created is taken for damaged and stays."""
     status: str = ""
-    statuses: Words = Field(default_factory=list)
+    statuses: Words = field(default_factory=list)
     """Only rows whose status is one of these words go; a word not listed is kept."""
-    keep: Age
-    hold: list[HoldSettings] = Field(default_factory=list)
-    files: dict[str, str] = Field(default_factory=dict)
+    keep: KeptAge
+    hold: list[HoldSettings] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
     """Column -> root of the files it names."""
-    children: list[ChildSettings] = Field(default_factory=list)
-    order: int = Field(default=100, ge=0, le=10_000)
+    children: list[ChildSettings] = field(default_factory=list)
+    order: Annotated[int, Meta(ge=0, le=10_000)] = 100
     """Rules with a lower number run first; the default rules have 0."""
-    max_rows: int | None = Field(default=None, ge=1)
+    max_rows: Annotated[int, Meta(ge=1)] | None = None
     """Rows of one run; the next one goes on."""
-    max_seconds: int | None = Field(default=None, ge=1, le=86_400)
+    max_seconds: Annotated[int, Meta(ge=1, le=86_400)] | None = None
     keep_deleted: Age | None = None
     """Instead of `[retention] keep_deleted`."""
     enabled: bool = True
 
-    @field_validator("keep")
-    @classmethod
-    def _long_enough(cls, value: timedelta) -> timedelta:
-        return long_enough(value)
-
-    @model_validator(mode="after")
-    def _status_with_words(self) -> "RowRuleSettings":
+    def __post_init__(self) -> None:
         if bool(self.status) != bool(self.statuses):
             raise ValueError("status and statuses belong together: a column and the words in it that may go")
-        return self
 
 
 class FolderRuleSettings(Section):
     """`[retention.folders.NAME]`: files of one root that go at an age, or above a size."""
 
-    root: str = Field(min_length=1)
-    match: list[str] = Field(default_factory=lambda: ["*"], min_length=1)
+    root: Annotated[str, Meta(min_length=1)]
+    match: Annotated[list[PathPattern], Meta(min_length=1)] = field(default_factory=lambda: ["*"])
     """Patterns of file names (`*.log`), or of paths below the root where they hold a slash (`cache/**/*.bin`)."""
-    spare: list[str] = Field(default_factory=list)
+    spare: list[PathPattern] = field(default_factory=list)
     """Patterns of what is never removed."""
-    keep: Age
+    keep: KeptAge
     age: Literal["modified", "newest"] = "newest"
     """`modified`: since the last change of content; `newest`: also since the last access and status change."""
-    keep_newest: int = Field(default=0, ge=0)
+    keep_newest: Annotated[int, Meta(ge=0)] = 0
     """So many of the newest files of each folder stay, however old."""
     cap: Size | None = None
     """Above this many bytes on disk the oldest files go, down to `low_water`, also before their time."""
@@ -119,21 +114,9 @@ class FolderRuleSettings(Section):
     """Folders that a removal left empty go too."""
     enabled: bool = True
 
-    @field_validator("keep")
-    @classmethod
-    def _long_enough(cls, value: timedelta) -> timedelta:
-        return long_enough(value)
-
-    @field_validator("match", "spare")
-    @classmethod
-    def _patterns_below_the_root(cls, value: list[str]) -> list[str]:
-        return [check_pattern(pattern) for pattern in value]
-
-    @model_validator(mode="after")
-    def _low_water_below_cap(self) -> "FolderRuleSettings":
+    def __post_init__(self) -> None:
         if self.low_water is not None and (self.cap is None or self.low_water > self.cap):
             raise ValueError("low_water needs a cap that is not below it")
-        return self
 
 
 def check_rules(rules: Mapping[str, RowRuleSettings], roots: Collection[str]) -> None:
@@ -153,7 +136,7 @@ def check_rules(rules: Mapping[str, RowRuleSettings], roots: Collection[str]) ->
         if not rule.enabled:
             continue
         for word in (*rule.statuses,) or (None,):
-            rows = (rule.table, rule.status, word, *sorted(hold.model_dump_json() for hold in rule.hold))
+            rows = (rule.table, rule.status, word, *sorted(repr(hold) for hold in rule.hold))
             if (other_name := chosen.setdefault(rows, name)) != name:
                 raise ValueError(
                     f"rules.{name} and rules.{other_name} are about the same rows of {rule.table}; keep one"
@@ -197,18 +180,18 @@ class GuardSettings(Section):
     """`[retention.guards]`: what makes a rule stop before its first delete and ask (exit code 3)."""
 
     enabled: bool = True
-    share: float = Field(default=0.3, gt=0, le=1)
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.3
     """Of a table's rows: more than this share and more than `rows` are held, unless an earlier run did the like."""
-    rows: int = Field(default=50_000, ge=1)
-    times_usual: float = Field(default=3.0, ge=1)
+    rows: Annotated[int, Meta(ge=1)] = 50_000
+    times_usual: Annotated[float, Meta(ge=1)] = 3.0
     """More than this many times the median of the rule's last seven runs, and more than `rows`."""
-    whole_table: int = Field(default=1_000, ge=1)
+    whole_table: Annotated[int, Meta(ge=1)] = 1_000
     """Every row of a table of more than so many rows."""
-    clock_s: int = Field(default=60, ge=1, le=3600)
+    clock_s: Annotated[int, Meta(ge=1, le=3600)] = 60
     """Host and database clock may differ by so many seconds."""
-    folder_share: float = Field(default=0.5, gt=0, le=1)
+    folder_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     """Of a root's files: folder rules that would remove more than this share and more than `folder_files` are held,
     unless an earlier run did the like."""
-    folder_files: int = Field(default=10_000, ge=1)
-    times_changed: float = Field(default=10.0, ge=1)
+    folder_files: Annotated[int, Meta(ge=1)] = 10_000
+    times_changed: Annotated[float, Meta(ge=1)] = 10.0
     """A rule that was changed so that it deletes this many times more than its last run would have."""

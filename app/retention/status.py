@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
 
 from app.core.database import Database
+from app.core.errors import DatabaseRefused, SchemaMismatch
 from app.core.own_tables import file_outbox
+from app.core.redaction import redact
 from app.core.safe_files import show
 from app.core.source_tables import SourceTables
 from app.retention.expiry import expired, frozen_now
+from app.retention.folder_rules import directory_rules
 from app.retention.outbox import pending_files, stuck_files, stuck_paths
 from app.retention.presence import why_refused
 from app.retention.remaining import kept_by
 from app.retention.rule_runs import RuleRun, last_runs
 from app.retention.rules import RowRule, row_rules
 from app.retention.settings import RetentionSettings
+from app.retention.waiting import waiting
 
 _SCAN_S = 120.0
 _SHOWN = 20
@@ -32,14 +37,18 @@ def retention_status(
 ) -> dict[str, Any]:
     """Return expired rows by rule, those of the next day, the age of the oldest (hours) and the files still to go.
 
-    `stuck` shows at most twenty of the files that could not be removed in five attempts; `refused` tells of rules whose
-    tables are not there. Of each rule `last` is its last run, and `last_success` when one last went to its end.
+    `held` lists what waits for somebody (see `waiting`). `stuck` shows at most twenty of the files that could not be
+    removed in five attempts; `refused` tells of rules that don't fit the tables. Of each rule `last` is its last run,
+    and `last_success` when one last went to its end.
     """
     with database.read() as connection:
         now = frozen_now(connection)
     rules = row_rules(source, settings, folders)
     refused = {rule.name: why for rule in rules if (why := why_refused(database, rule)) is not None}
-    states = [_state(database, rule, now) for rule in rules if rule.name not in refused]
+    looked = {rule.name: _looked_at(database, rule, now) for rule in rules if rule.name not in refused}
+    states = [state for state in looked.values() if not isinstance(state, str)]
+    refused |= {name: why for name, why in looked.items() if isinstance(why, str)}
+    held = waiting(database, rules, directory_rules(settings, frozenset(), now), folders)
     with database.read(deadline_s=_SCAN_S) as connection:
         return {
             "expired": {state["rule"]: state["expired"] for state in states},
@@ -47,17 +56,28 @@ def retention_status(
             "lag_hours": max((state["lag_hours"] for state in states), default=0.0),
             "rules": states,
             "refused": refused,
+            "held": [one.told() for one in held],
             "pending_files": pending_files(connection),
             "next_retry_at": _iso(connection.execute(_NEXT).scalar()),
             "stuck_files": stuck_files(connection),
             "stuck": [
-                {"root": file.root, "path": show(file.relative)}
+                {"root": file.root, "path": show(file.relative), "reason": file.reason}
                 for file in islice(stuck_paths(connection, _SHOWN), _SHOWN)
             ],
         }
 
 
 _NEXT = select(func.min(file_outbox.c.next_at)).where(file_outbox.c.state == "pending")
+
+
+def _looked_at(database: Database, rule: RowRule, now: datetime) -> dict[str, Any] | str:
+    """Return how a rule stands, or why it can't be told: a column of another type can't even be counted by."""
+    try:
+        return _state(database, rule, now)
+    except (SchemaMismatch, DatabaseRefused) as error:
+        return str(error)
+    except DBAPIError as error:
+        return f"{redact(' '.join(str(error.orig).split()))}; `gengfu retention check` tells what does not fit"
 
 
 def _state(database: Database, rule: RowRule, now: datetime) -> dict[str, Any]:

@@ -45,8 +45,9 @@ class FileColumn:
         Raises PathRefused where it is no UTF-8: such a name can't be compared with those of other rows.
         """
         text = value if isinstance(value, str) else self.text(value)
-        if text.startswith(self.prefixes):
-            return next(text[len(prefix) :] for prefix in self.prefixes if text.startswith(prefix))
+        for prefix in self.prefixes:
+            if text.startswith(prefix):
+                return text[len(prefix) :]
         return text
 
     @staticmethod

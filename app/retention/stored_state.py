@@ -3,9 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from app.core.own_tables import service_state
+
+_NO_WRITERS = text(f"LOCK TABLE {service_state.name} IN SHARE MODE")
 
 
 def get(connection: Connection, key: str) -> dict[str, Any] | None:
@@ -14,6 +16,17 @@ def get(connection: Connection, key: str) -> dict[str, Any] | None:
         select(service_state.c.value).where(service_state.c.key == key)
     ).scalar()
     return value
+
+
+def get_settled(connection: Connection, key: str) -> dict[str, Any] | None:
+    """Return the value once no transaction is left that may still change it; the caller's must be one that writes.
+
+    Raises DatabaseBusy where one stays longer than the lock time-out.
+    """
+    if connection.dialect.name == "postgresql":
+        # Not the row's lock: one that is just being inserted would not be seen.
+        connection.execute(_NO_WRITERS)
+    return get(connection, key)
 
 
 def put(connection: Connection, key: str, value: dict[str, Any], now: datetime) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from app.core.clock import Clock
 from app.core.database import Database
@@ -31,6 +32,26 @@ def _not_critical(_folder: Path) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of a clean-up that begins."""
+
+    kind: Literal["rule", "files", "folders"]
+    """Rows of one rule, files that rows left behind, files that go by age alone."""
+    name: str
+    """The rule's, else that of the kind."""
+    counted: tuple[str, ...]
+    """The counts of `on_progress` whose sum tells how far it is."""
+    before: int
+    """Their sum as it begins, for a killed run's counts are among them."""
+    total: int | None = None
+    """Rows or files to go; None: not known."""
+
+    def done(self, counts: Mapping[str, int]) -> int:
+        """Return how many rows or files went since it began."""
+        return sum(counts.get(name, 0) for name in self.counted) - self.before
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workplace:
     """The parts of a clean-up."""
 
@@ -46,6 +67,8 @@ class Workplace:
     lock_file: Path
     on_progress: Callable[[Mapping[str, int]], None] = _nothing
     """Called after every transaction with the counts so far."""
+    on_stage: Callable[[Stage], None] = _nothing
+    """Called when a part begins."""
     halted: Callable[[], str | None] = _not_halted
     """Asked between batches: why the run is to stop now (paused, shutting down), or None."""
     uncounted: Callable[[str, datetime], str | None] = _all_counted

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Executable, Row, bindparam, se
 
 from app.core.database import Database
 from app.core.own_tables import lease
-from app.schedule.upsert import insert_into
+from app.core.upsert import insert_into
 
 Condition = Literal["over", "of the dead"]
 """Which lease may be taken: one that is over, or that of a holder who no longer lives."""

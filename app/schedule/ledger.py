@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Row, bindparam, func, literal_column, or_,
 
 from app.core.database import Database
 from app.core.own_tables import slot
+from app.core.upsert import insert_into
 from app.schedule.skip_scan import distinct
-from app.schedule.upsert import insert_into
 
 State = Literal["planned", "sent", "running", "succeeded", "failed", "skipped", "missed", "interrupted"]
 OPEN: tuple[State, ...] = ("planned", "sent", "running")

@@ -18,6 +18,7 @@ from app.schedule.leases import LeaseHolder, holder
 WINDOW = timedelta(days=1)
 LOOKED_AT = 20
 """Runs that say how long a job takes: few enough to follow a change, enough for a p95."""
+BEAT_DOWN_AFTER = timedelta(seconds=60)
 _SHORTEST_START_GRACE = timedelta(seconds=60)
 _START_SHARE = 0.05
 _SHORTEST_RUN_GRACE_S = 600.0
@@ -113,7 +114,7 @@ def run_too_often(job: str, runs: Sequence[SeenRun], expected: int) -> dict[str,
 
 def beat_down(leader: LeaseHolder | None, now: datetime) -> dict[str, Any] | None:
     """Return `BeatDown` where beats led here before and none has led for a minute."""
-    if leader is None or now - leader.until <= _SHORTEST_START_GRACE:
+    if leader is None or now - leader.until <= BEAT_DOWN_AFTER:
         return None
     since = leader.until
     return {"fact": "BeatDown", "seconds": round((now - since).total_seconds(), 1), "since": since.isoformat()}

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Executable, bindparam, select, update
 
 from app.core.own_tables import run
+from app.core.upsert import insert_into
 from app.schedule.runs import DEAD_AFTER, Origin, State
-from app.schedule.upsert import insert_into
 
 _LOOKED_AT = 100
 """Newest runs of a job among which dead ones are looked for: never its whole history."""

@@ -8,11 +8,11 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field
+from msgspec import Meta, field
 
 from app.core.clock import SystemClock
 from app.core.errors import SettingsError
-from app.core.settings_file import Section, nearest
+from app.core.settings_file import Check, Section, nearest
 from app.schedule.job_spec import MissedPolicy
 
 _EXAMPLE = "0 2 * * *"
@@ -61,8 +61,8 @@ def _example() -> str:
     return f"{_EXAMPLE!r}, for example, runs at {', '.join(runs)}"
 
 
-Cron = Annotated[str, AfterValidator(checked_cron)]
-ZoneName = Annotated[str, AfterValidator(checked_zone)]
+Cron = Annotated[str, Check(checked_cron)]
+ZoneName = Annotated[str, Check(checked_zone)]
 
 
 class JobOverride(Section):
@@ -72,12 +72,12 @@ class JobOverride(Section):
     cron: Cron | None = None
     timezone: ZoneName | None = None
     """IANA name of the zone in which `cron` is meant; the days that a job is about stay those of the general one."""
-    queue: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.\-]{1,100}$")
-    priority: int | None = Field(default=None, ge=0, le=9)
+    queue: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.\-]{1,100}\Z")] | None = None
+    priority: Annotated[int, Meta(ge=0, le=9)] | None = None
     """9 is the most urgent, on every broker."""
     missed: MissedPolicy | None = None
     """Slots that passed while no beat was there: `run_once` the newest, `run_each` all, `skip` none."""
-    minimum_s: float | None = Field(default=None, ge=0, le=86_400)
+    minimum_s: Annotated[float, Meta(ge=0, le=86_400)] | None = None
     """Alert when a run succeeds in less than this (seconds)."""
 
 
@@ -86,7 +86,7 @@ class ScheduleSettings(Section):
 
     enabled: bool = True
     """False: beat sends nothing; jobs still run by hand."""
-    jobs: dict[str, JobOverride] = Field(default={})
+    jobs: dict[str, JobOverride] = field(default_factory=dict)
 
     def refuse_unknown(self, jobs: Collection[str], queues: Collection[str]) -> None:
         """Raise SettingsError where an override names a job or a queue that is none of these."""

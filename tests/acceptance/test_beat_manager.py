@@ -13,7 +13,19 @@ from processes import environment, free_port, run, started, valkey, wait_until
 
 BEAT = ("-m", "celery", "-A", "tasks", "beat")
 WORKER = ("-m", "celery", "-A", "tasks", "worker", "-c", "1")
-PARTS = {"settings", "database", "broker", "workers", "beat", "folders", "roots", "landlock", "indexes", "clock"}
+PARTS = {
+    "settings",
+    "database",
+    "broker",
+    "workers",
+    "beat",
+    "alerts",
+    "folders",
+    "roots",
+    "landlock",
+    "indexes",
+    "clock",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +160,7 @@ def test_doctor_names_what_mends_each_broken_part_and_is_content_when_all_is_men
     findings = json.loads(sick.stdout)
     broken = {each["part"] for each in findings if each["state"] == "broken"}
     assert {each["part"] for each in findings} == PARTS
-    assert {"database", "workers", "beat", "roots"} <= broken
+    assert {"database", "workers", "beat", "alerts", "roots"} <= broken
     assert "broker" not in broken
     assert all(each["mend"] for each in findings if each["state"] == "broken")
     assert run("-m", "app", "demo", "create", "--tasks", "20", env=home.env).returncode == 0

@@ -11,20 +11,23 @@ from zoneinfo import ZoneInfo
 
 import click
 import pytest
-from pydantic import BaseModel, SecretStr
-from pydantic.fields import FieldInfo
+from msgspec import NODEFAULT
+from msgspec.structs import FieldInfo
 
 from app.alerts.alert import Alert
 from app.alerts.channels import known_channels
 from app.alerts.day_summary import Entry
+from app.alerts.default_rules import DEFAULT_RULES
 from app.alerts.facts import SOURCES
-from app.alerts.rule import DEFAULT_RULES
 from app.cli import gengfu
 from app.context import open_context
 from app.core.clock import local_day_window
 from app.core.errors import ExitCode
 from app.core.measures import age_text
 from app.core.own_tables import metadata
+from app.core.secret import Secret
+from app.core.settings_file import Section
+from app.core.settings_reader import keys_of as settings_of
 from app.core.source_tables import RECEIPT_COLUMNS, TASK_COLUMNS
 from app.jobs import look_at_disks
 from app.observability.structured_logs import ROLE_FILES
@@ -188,18 +191,23 @@ def test_every_make_target_stands_in_the_reference() -> None:
 # Settings
 
 
-def section_in(annotation: Any) -> type[BaseModel] | None:
+def bare(annotation: Any) -> Any:
+    """Return the type itself of an annotated one."""
+    return annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
+
+
+def section_in(annotation: Any) -> type[Section] | None:
     """Return the class of the entries of a list or table of sections."""
-    inner = [one for one in typing.get_args(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
+    inner = [one for one in typing.get_args(annotation) if isinstance(one, type) and issubclass(one, Section)]
     return inner[0] if inner else None
 
 
-def settings(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def settings(model: type[Section], above: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Yield every key with its dots: NAME for the entries of a table, [] for those of a list."""
-    for name, field in model.model_fields.items():
-        kind, key = field.annotation, f"{above}{name}"
+    for name, field in settings_of(model).items():
+        kind, key = bare(field.type), f"{above}{name}"
         inner = section_in(kind)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if isinstance(kind, type) and issubclass(kind, Section):
             yield from settings(kind, f"{key}.")
         elif inner is not None:
             yield from settings(inner, f"{key}[]." if typing.get_origin(kind) in {tuple, list} else f"{key}.NAME.")
@@ -221,12 +229,12 @@ def row_of(key: str) -> list[str]:
 
 
 def default_shown(field: FieldInfo) -> str:
-    if field.is_required():
+    if field.required:
         return "required"
-    value = field.get_default(call_default_factory=True)
+    value = field.default_factory() if field.default is NODEFAULT else field.default
     if value is None:
         return "not set"
-    if isinstance(value, SecretStr):
+    if isinstance(value, Secret):
         value = value.get_secret_value()
     if isinstance(value, timedelta):
         value = age_text(value)
@@ -245,7 +253,7 @@ def test_every_setting_stands_in_the_reference_with_default_and_environment_name
 
 
 def test_the_reference_names_no_setting_that_does_not_exist() -> None:
-    sections = "|".join(name for name in Settings.model_fields if name != "home")
+    sections = "|".join(name for name in Settings.__struct_fields__ if name != "home")
     told = re.findall(rf"^\| `((?:{sections})\.[^`]+)` \|", reference("settings"), re.MULTILINE)
     assert set(told) - set(SETTINGS) == set()
 
@@ -336,7 +344,7 @@ def test_every_key_of_the_cleanup_report_and_of_the_days_alerts_stands_in_the_re
     told = section(reference("reports"), "## Clean-up")
     assert [key for key in cleanup if f"`{key}`" not in told] == []
     told = section(reference("reports"), "## Alerts of a day")
-    assert [key for key in Entry.model_fields if f"`{key}`" not in told] == []
+    assert [key for key in Entry.__struct_fields__ if f"`{key}`" not in told] == []
 
 
 def test_every_key_of_a_disk_check_stands_in_the_reference() -> None:

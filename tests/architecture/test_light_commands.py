@@ -1,6 +1,7 @@
 """What people ask most often answers at once: it loads nothing that it does not need."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,12 @@ _HEAVY = {
     *("celery", "kombu", "redis", "alembic", "psycopg2", "psutil", "httpx", "rich", "structlog", "orjson"),
     *("app.jobs", "app.runner", "app.doctor", "app.core.safe_files", "app.retention.rows", "app.health.checks"),
     "sqlalchemy.dialects.postgresql",
+    # Only mistakes need these.
+    *("difflib", "app.core.settings_words", "app.core.toml_lines"),
 }
-_NEEDED_BY_COMMANDS = {"sqlalchemy", "pydantic", "pydantic_settings", "app.settings", "app.context"}
+_LIGHT = {"app", "tasks", "click", "sqlalchemy", "msgspec", "cronsim", "tzlocal"}
+"""Beside the standard library, all that the two commands load."""
+_NEEDED_BY_COMMANDS = {"sqlalchemy", "msgspec", "app.settings", "app.context"}
 
 
 def loaded(home: Path, *command: str) -> set[str]:
@@ -34,6 +39,12 @@ def test_status_and_list_load_no_engine(home: Path, command: list[str]) -> None:
     modules = loaded(home, "celery_beat_manager.py", *command)
     assert modules >= _NEEDED_BY_COMMANDS
     assert modules & _HEAVY == set()
+
+
+@pytest.mark.parametrize("command", ["status", "list"])
+def test_status_and_list_load_hardly_more_than_sqlalchemy_does(home: Path, command: str) -> None:
+    more = loaded(home, "celery_beat_manager.py", command) - loaded(home, "-c", "import click, sqlalchemy; print(1)")
+    assert {name.partition(".")[0] for name in more} - sys.stdlib_module_names <= _LIGHT
 
 
 @pytest.mark.parametrize("command", [["-m", "app"], ["celery_beat_manager.py"]], ids=" ".join)

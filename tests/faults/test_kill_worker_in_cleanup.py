@@ -11,12 +11,12 @@ import pytest
 from processes import environment, run, started, wait_until
 from sample_state import database_of, end_leases, reported, state_of
 
-_TASKS = 20_000
+_TASKS = 8_000
 
 
 def test_after_a_kill_and_a_second_run_no_row_lacks_its_file_and_no_file_its_row(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    env = environment(home, GENGFU_RETENTION__BATCH_SIZE="200")
+    env = environment(home, GENGFU_RETENTION__BATCH_SIZE="100")
     assert run("-m", "app", "demo", "create", "--tasks", str(_TASKS), env=env).returncode == 0
     before = state_of(home)
     # Else "no more than before" below would prove little.

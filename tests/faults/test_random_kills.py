@@ -1,4 +1,7 @@
-"""Beats, workers and their children killed at random over hundreds of slots: each slot is closed once, none is lost."""
+"""Beats, workers and their children killed at random over many slots: each slot is closed once, none is lost.
+
+`TEST_FULL=1` takes 1,000 slots and 60 kills instead.
+"""
 
 import os
 import random
@@ -13,8 +16,8 @@ import pytest
 from home import Home, kill_family, owner_pid
 from processes import wait_until
 
-_KILLS = 15
-_SLOTS = 200
+_IS_FULL = bool(os.environ.get("TEST_FULL"))
+_SLOTS, _KILLS, _PATIENCE_S = (1_000, 60, 900) if _IS_FULL else (120, 10, 90)
 _OPEN = "('planned', 'sent', 'running')"
 _AUDIT = f"""
 CREATE TABLE IF NOT EXISTS closings AS SELECT job, due_at, state FROM gengfu_slot WHERE 0;
@@ -82,7 +85,7 @@ def test_every_slot_is_closed_once_whoever_is_killed_whenever(counted: Home, see
         wait_until(lambda goal=goal: _passing(home) and len(home.effects()) >= goal, "work goes on", within_s=30)
         crowd.kill_one()
     due = "SELECT count(*) FROM gengfu_slot WHERE job LIKE 'count-%' AND due_at <= datetime('now')"
-    wait_until(lambda: _passing(home) and home.number(due) >= _SLOTS, "enough slots were due")
+    wait_until(lambda: _passing(home) and home.number(due) >= _SLOTS, "enough slots were due", within_s=_PATIENCE_S)
     end = str(home.rows("SELECT datetime('now')")[0][0])
     left = f"SELECT count(*) FROM gengfu_slot WHERE state IN {_OPEN} AND due_at <= ? AND job LIKE 'count-%'"
     wait_until(lambda: _passing(home) and not home.number(left, end), "every slot is closed", within_s=60)
@@ -130,4 +133,4 @@ def _check(home: Home, end: str, killed: set[int]) -> None:
         )
 
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if _IS_FULL else 240)]

@@ -14,7 +14,7 @@ from processes import environment, run, started, wait_until
 from sample_state import State, database_of, end_leases, reported, state_of
 
 _IS_FULL = bool(os.environ.get("TEST_FULL"))
-_TASKS, _KILLS = (200_000, 50) if _IS_FULL else (4_000, 12)
+_TASKS, _KILLS = (200_000, 50) if _IS_FULL else (3_000, 8)
 _CLEAN_UP = ("-m", "app", "retention", "run")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if _IS_FULL else 300)]

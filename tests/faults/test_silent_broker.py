@@ -21,7 +21,7 @@ def proxy(counted: Home) -> Iterator[Proxy]:
     with proxied(tcp(port)) as made:
         counted.port = made.port
         # Half-open connections are given up after this, and asked for as often.
-        counted.more |= {"CRON": "@every 2s", "GENGFU_BROKER__SOCKET_TIMEOUT_S": "2"}
+        counted.more |= {"CRON": "@every 1s", "GENGFU_BROKER__SOCKET_TIMEOUT_S": "2"}
         yield made
 
 

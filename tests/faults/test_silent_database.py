@@ -23,7 +23,7 @@ from app.schedule.ledger import LEASE, Ledger
 from app.schedule.runs import Origin, RunHistory
 from app.slots import run_slot
 
-_DEADLINE_S = 3.0
+_DEADLINE_S = 2.0
 _SLACK_S = 2.0
 NOON = datetime(2026, 3, 10, 4, 0, tzinfo=UTC)
 _JOB = "夜间任务"
@@ -47,7 +47,7 @@ def database(empty_postgres: str, proxy: Proxy) -> Iterator[Database]:
     """A PostgreSQL database reached through the proxy."""
     url = make_url(empty_postgres).set(host="127.0.0.1", port=proxy.port)
     url = url.difference_update_query(["host"])
-    limits = DatabaseSettings(connect_timeout_s=2, deadline_s=_DEADLINE_S)
+    limits = DatabaseSettings(connect_timeout_s=1, deadline_s=_DEADLINE_S)
     made = Database(url.render_as_string(hide_password=False), limits)
     upgrade(made)
     yield made

@@ -11,6 +11,7 @@ from sqlalchemy import text, update
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 from app.core.migrate import upgrade
+from app.core.settings_reader import read
 from app.core.source_tables import SourceSettings
 from app.demo import schema
 from app.reporting.day_statements import MESSAGE_CAP
@@ -126,7 +127,7 @@ def test_columns_the_application_lacks_are_told_and_cost_only_their_figures(
 ) -> None:
     names = ["task_id", "task_type", "started_at", "processing_time", "retry_count", "error_message"]
     put(application, [task(1, start_of(), "failed", processing_time=9.0, retry_count=2, error_message="超时")])
-    source = SourceSettings(tasks={"columns": dict.fromkeys(names, "")})
+    source = read(SourceSettings, {"tasks": {"columns": dict.fromkeys(names, "")}})
     document = report(application, clock, source=source).document
     assert document["data_quality"]["unmapped_columns"] == names
     assert document["task_statistics"]["failure_rate"] == 100.0
@@ -145,7 +146,7 @@ def test_other_names_and_words_of_the_application_are_followed(database: Databas
         ["task_id", "task_type", "started_at", "processing_time", "retry_count", "error_message"], ""
     )
     mapping = {"table": "工单", "columns": names | unmapped, "statuses": {"failed": ["坏"], "completed": ["好"]}}
-    document = report(database, clock, source=SourceSettings(tasks=mapping)).document
+    document = report(database, clock, source=read(SourceSettings, {"tasks": mapping})).document
     assert document["task_statistics"]["status_breakdown"]["failed"] == 1
     assert document["task_statistics"]["completion_rate"] == 50.0
     assert document["performance_statistics"]["peak_hour"] == 12
@@ -170,7 +171,7 @@ def test_enums_uuids_and_times_without_zone_are_read_too(empty_postgres: str, cl
                 " FROM generate_series(1, 2) n"
             )
         )
-    source = SourceSettings(tasks={"columns": {"updated_at": ""}})
+    source = read(SourceSettings, {"tasks": {"columns": {"updated_at": ""}}})
     document = report(postgres, clock, source=source).document
     assert document["task_statistics"]["processing_time"]["mean"] == 1.875
     assert document["performance_statistics"]["hourly_distribution"]["0"] == 2

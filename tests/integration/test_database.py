@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from inspect import unwrap
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import Column, MetaData, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.context import open_context
+from app.core import database as database_module
 from app.core import migrate
 from app.core.database import Database, DatabaseSettings
 from app.core.errors import DatabaseBusy, DatabaseUnavailable, SchemaMismatch, SettingsError
@@ -25,11 +27,14 @@ _ENDLESS = {
 }
 
 
-def test_own_tables_are_created_once_and_a_second_upgrade_changes_nothing(database: Database) -> None:
+def test_own_tables_are_created_once_and_a_second_upgrade_changes_nothing(empty_database_url: str) -> None:
+    database = Database(empty_database_url, DatabaseSettings())
+    assert upgrade(database) is None
     assert upgrade(database) == HEAD
     with database.read() as connection:
         assert current_version(connection) == HEAD
         require_head(connection)
+    database.dispose()
 
 
 def test_the_migrations_make_exactly_the_declared_tables(database: Database) -> None:
@@ -47,8 +52,8 @@ def test_the_migrations_make_exactly_the_declared_tables(database: Database) -> 
         assert compare_metadata(context, metadata) == []
 
 
-def test_a_missing_own_table_says_which_command_mends_it(database_url: str) -> None:
-    fresh = Database(database_url, DatabaseSettings())
+def test_a_missing_own_table_says_which_command_mends_it(empty_database_url: str) -> None:
+    fresh = Database(empty_database_url, DatabaseSettings())
     with fresh.read() as connection, pytest.raises(SchemaMismatch, match="gengfu db upgrade"):
         require_head(connection)
     fresh.dispose()
@@ -179,7 +184,10 @@ def test_a_forked_child_gets_its_own_connection(empty_postgres: str) -> None:
     database.dispose()
 
 
-def test_the_embedded_file_is_made_with_wal_full_sync_and_incremental_vacuum(tmp_path: Path) -> None:
+def test_the_embedded_file_is_made_with_wal_full_sync_and_incremental_vacuum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_prepare_sqlite", unwrap(database_module._prepare_sqlite))
     sqlite = Database(f"sqlite:///{tmp_path / '新' / 'gengfu.db'}", DatabaseSettings())
     upgrade(sqlite)
     with sqlite.read() as connection:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 from processes import environment, free_port, run
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
+from app.alerts import target_state
+from app.alerts.target_state import TargetState
 from app.context import make_context
 from app.core.clock import ManualClock, SystemClock
 from app.core.database import Database
+from app.core.own_tables import alert_outbox
 from app.core.source_tables import ReceiptTableSettings, SourceSettings, map_source_tables
 from app.doctor import CLOCK_LIMIT_S, Finding, clock_finding, examine, index_findings
+from app.schedule.signs import MONITOR, Signs
 
 NOW = datetime(2026, 3, 10, 4, 0, tzinfo=UTC)
 
@@ -93,6 +97,46 @@ def test_a_host_two_hours_off_its_database_server_is_broken(
     assert told.state == "broken"
     assert f"the host is {way} the database" in told.detail
     assert "timedatectl" in told.mend
+
+
+# Alerts
+
+
+def test_without_a_monitor_alerts_are_broken(database: Database) -> None:
+    (told,) = found(database, "alerts")
+    assert (told.state, told.detail) == ("broken", "no monitor looks")
+    assert "gengfu up" in told.mend
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(145, "ok"), (155, "broken")])
+def test_a_monitor_may_be_silent_until_another_one_could_have_taken_over(
+    database: Database, seconds: int, state: str
+) -> None:
+    now = SystemClock().now()
+    Signs(database).leave(MONITOR, {"host": "更夫", "pid": 7}, now - timedelta(seconds=seconds))
+    (told,) = found(database, "alerts")
+    assert told.state == state
+    assert "process 7 on 更夫" in told.detail
+
+
+def test_targets_that_refuse_and_messages_that_are_dead_are_told_with_what_mends_them(database: Database) -> None:
+    now = SystemClock().now()
+    Signs(database).leave(MONITOR, {"host": "h", "pid": 7}, now)
+    row = {"group_key": "g", "kind": "group", "level": "warning", "payload": {}, "attempts": 1, "state": "dead"}
+    times = {"created_at": now, "next_at": now, "expires_at": now}
+    with database.write() as connection:
+        connection.execute(insert(alert_outbox), [{"channel": "console", "dedupe_key": "k", **row, **times}])
+        target_state.save(connection, "console", TargetState(failures=1, why="坏了", permanent=True), now)
+        target_state.save(connection, "gone", TargetState(failures=9, why="not in the settings"), now)
+    broken = [finding for finding in found(database, "alerts") if finding.state == "broken"]
+    assert [finding.detail for finding in broken] == ["console: 坏了", "1 messages could not be delivered"]
+    assert "gengfu alerts test-channel console" in broken[0].mend
+    assert "gengfu alerts replay" in broken[1].mend
+
+
+def test_alerts_that_are_switched_off_are_no_fault(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERT_ENABLED", "false")
+    assert [finding.state for finding in found(database, "alerts")] == ["ok"]
 
 
 def broker_line(home: Path, url: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app import jobs
-from app.context import Context, make_context
+from app.context import Context, make_context, open_context
 from app.core.clock import ManualClock
 from app.core.errors import BadArgument, ExitCode, SchemaMismatch
 from app.core.migrate import upgrade
@@ -108,8 +108,11 @@ def test_without_application_tables_a_job_says_which_one_is_missing(context: Con
     assert done.result["error_type"] == "SchemaMismatch"
 
 
-def test_a_servers_own_tables_are_the_operators_to_create(context: Context) -> None:
-    with pytest.raises(SchemaMismatch, match="gengfu db upgrade"):
+def test_a_servers_own_tables_are_the_operators_to_create(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    with open_context() as context, pytest.raises(SchemaMismatch, match="gengfu db upgrade"):
         context.prepare_own_tables()
 
 

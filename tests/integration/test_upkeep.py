@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec import structs
 from sqlalchemy import make_url, select, text
 
 from app.alerts.alert import parse_alert
@@ -23,6 +24,7 @@ from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 from app.core.errors import DatabaseUnavailable, Locked, OutputUnwritable, SchemaMismatch
 from app.core.safe_files import MARKER, create_marker
+from app.core.settings_reader import read
 from app.core.source_tables import (
     ReceiptTableSettings,
     SourceSettings,
@@ -206,7 +208,7 @@ class Service(ThreadingHTTPServer):
 
     def settings(self, **values: Any) -> UpkeepSettings:
         url = f"http://127.0.0.1:{self.server_address[1]}/{{tracking_number}}"
-        return UpkeepSettings.model_validate({"tracking_url": url, **values})
+        return read(UpkeepSettings, {"tracking_url": url, **values})
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -707,7 +709,7 @@ def test_a_dump_that_hangs_is_ended(
     postgres: Database, clock: ManualClock, folder: Path, programs: Callable[..., Path]
 ) -> None:
     programs(pg_dump=f"{version('99.0')}\nexec sleep 300", pg_restore="exit 0")
-    settings = UpkeepSettings().model_copy(update={"backup_timeout_s": 0.2})
+    settings = structs.replace(UpkeepSettings(), backup_timeout_s=0.2)
     result = backup_database(postgres, settings, folder, clock, ZONE)
     assert result["success"] is False
     assert "did not end within 0.2 s" in result["error"]

@@ -90,17 +90,17 @@ def test_a_dead_database_stops_no_job_that_needs_none(monkeypatch: pytest.Monkey
     context.database.dispose()
 
 
-def test_alerts_are_handed_over_after_the_run_is_recorded(context: Context) -> None:
-    states = []
+def test_what_a_run_found_is_handed_over_with_its_job_and_told_in_its_result(context: Context) -> None:
+    handed = []
 
-    def hand_over(inner: Context, alerts: list[dict[str, object]]) -> None:
-        record = inner.history.get(inner.run_id)
-        states.append((record.state if record else None, alerts))
+    def hand_over(inner: Context, job: str, outcome: Outcome) -> dict[str, object]:
+        handed.append((inner.run_id, job, outcome.observed))
+        return {"alerts": 1}
 
-    run_job(
-        context, "x", lambda _i: Outcome(result={"success": True}, alerts=[{"a": 1}]), origin=SHELL, hand_over=hand_over
-    )
-    assert states == [("succeeded", [{"a": 1}])]
+    found = Outcome(result={"success": True}, observed={"disk": {"mounts": []}})
+    done = run_job(context, "x", lambda _i: found, origin=SHELL, hand_over=hand_over)
+    assert handed == [(done.run_id, "x", {"disk": {"mounts": []}})]
+    assert done.result == {"success": True, "alerts": 1}
 
 
 def test_results_hold_only_what_json_has() -> None:

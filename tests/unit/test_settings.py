@@ -1,6 +1,7 @@
 """Settings: defaults < TOML < environment, and every mistake is told with its place."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,68 @@ def test_a_wrong_environment_name_or_value_is_refused_by_name(
     with pytest.raises(SettingsError) as refused:
         load()
     assert told in str(refused.value)
+    assert config.is_dir()
+
+
+def test_a_table_in_one_variable_its_keys_in_others_and_the_files_are_laid_over_each_other(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config / "settings.toml").write_text("[health]\ncpu_percent = 50\n[health.disk]\nwarning_percent = 60\n")
+    monkeypatch.setenv("GENGFU_HEALTH__DISK__CRITICAL_PERCENT", "97")
+    monkeypatch.setenv("GENGFU_HEALTH", '{"memory_percent": 70, "disk": {"critical_percent": 95, "mounts": ["/数据"]}}')
+    health = load().health
+    assert (health.cpu_percent, health.memory_percent, health.disk.warning_percent) == (50, 70, 60)
+    assert (health.disk.critical_percent, health.disk.mounts) == (97, (Path("/数据"),))
+
+
+def test_a_well_known_name_wins_over_the_file_and_gives_way_to_ours(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config / "settings.toml").write_text("[logging]\nlevel = 'ERROR'\nconsole = 'off'\n")
+    monkeypatch.setenv("MONITORING_LOG_LEVEL", "debug")
+    assert (load().logging.level, load().logging.console) == ("DEBUG", "off")
+    monkeypatch.setenv("gengfu_logging__level", "warning")
+    assert load().logging.level == "WARNING"
+
+
+def test_entries_of_a_table_can_be_set_one_by_one(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (config / "retention.toml").write_text("[retention.roots.uploads]\naliases = ['/app/uploads']\n")
+    monkeypatch.setenv("GENGFU_RETENTION__ROOTS__UPLOADS__PATH", "/srv/上传")
+    monkeypatch.setenv("GENGFU_RETENTION__RULES__OWN__KEEP", "30d")
+    monkeypatch.setenv("GENGFU_RETENTION__RULES__OWN__TABLE", "jobs")
+    monkeypatch.setenv("GENGFU_RETENTION__RULES__OWN__FINISHED", "123")
+    retention = load().retention
+    assert (retention.roots["uploads"].path, retention.roots["uploads"].aliases) == (
+        Path("/srv/上传"),
+        ["/app/uploads"],
+    )
+    assert (retention.rules["own"].keep, retention.rules["own"].finished) == (timedelta(days=30), "123")
+
+
+def test_numbers_of_a_file_are_no_texts(config: Path) -> None:
+    (config / "settings.toml").write_text('[database]\nconnect_timeout_s = "5"\n')
+    with pytest.raises(SettingsError, match=r"settings\.toml:2: database\.connect_timeout_s: '5' is no whole number"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("GENGFU_DATABASE__URLL__X", "1", 'GENGFU_DATABASE__URLL__X: unknown key database.urll (did you mean "url"?)'),
+        ("GENGFU_DATABASE", "redis://:geheim@h", "GENGFU_DATABASE: database: a text is no table"),
+        ("GENGFU_SERVICE__WORKERS", '[{"name": "a"', "GENGFU_SERVICE__WORKERS: service.workers: is no JSON (Input"),
+        ("GENGFU_BROKER__URL", "kafka://:geheim@h", "GENGFU_BROKER__URL: broker.url: 'kafka://:***@h' is no broker"),
+        ("GENGFU_RETENTION__TEMP_ROOTS", '["tmp"]', "GENGFU_RETENTION__TEMP_ROOTS: retention: temp_roots names 'tmp'"),
+    ],
+)
+def test_a_wrong_variable_is_named_whole(
+    config: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load()
+    assert str(refused.value).startswith(f"environment {told}")
+    assert "geheim" not in str(refused.value)
     assert config.is_dir()
 
 

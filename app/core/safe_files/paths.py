@@ -2,6 +2,7 @@
 
 import errno
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 
 from app.core.errors import PathRefused
@@ -19,6 +20,7 @@ _MAX_SHOWN = 300  # characters: a hostile row may hold a megabyte of path
 _URL = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
 _NO_NAMES = frozenset({b"", b".", b".."})
 _OURS = b".gengfu-"
+_MOST_UTF8 = 4  # bytes of one character
 
 
 class Reason(StrEnum):
@@ -63,6 +65,18 @@ def check_name(name: bytes, relative: bytes) -> None:
     """Judge the last component of `relative`, whose folder was found right before: what `check_relative` would say."""
     if name in _NO_NAMES or b"\0" in name or len(name) > MAX_NAME_BYTES or _OURS in name.lower():
         check_relative(relative)
+
+
+def are_plainly_named(folder: str, paths: Sequence[str]) -> bool:
+    """Tell whether `check_relative` would say the same of all these files of one folder; a No may be wrong."""
+    together = "\n".join(paths)
+    most = MAX_NAME_BYTES if together.isascii() else MAX_NAME_BYTES // _MOST_UTF8
+    return (
+        max(map(len, paths), default=0) <= most
+        and "\0" not in together
+        and _OURS.decode() not in together.lower()
+        and {f"{folder}/", f"{folder}/.", f"{folder}/.."}.isdisjoint(paths)
+    )
 
 
 def _whole_fault(relative: bytes) -> Reason | None:

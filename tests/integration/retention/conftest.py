@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
+from retention_shop import Shop
 from sqlalchemy import insert, select, update
 
 from app.core.clock import ManualClock
@@ -33,7 +36,7 @@ RECEIPT_ROOTS = {
 }
 
 # The manual clock stands in March, whatever the database's clock says.
-_GUARDS = GuardSettings().model_copy(update={"clock_s": 10**9})
+_GUARDS = structs.replace(GuardSettings(), clock_s=10**9)
 
 
 def _nothing(_told: object) -> None: ...
@@ -57,8 +60,10 @@ class Lab:
         self.keys = 0
 
     def with_settings(self, **values: Any) -> None:
-        # Not validated: tests want batches smaller than anybody should set.
-        self.settings = self.settings.model_copy(update=values)
+        # Not checked: tests want batches smaller than anybody should set, and rules that stand in each other's way.
+        self.settings = copy(self.settings)
+        for key, value in values.items():
+            structs.force_setattr(self.settings, key, value)
 
     def place(self, **parts: Any) -> Workplace:
         standard: dict[str, Any] = {
@@ -154,3 +159,9 @@ class Lab:
 @pytest.fixture
 def lab(application: Database, clock: ManualClock, tmp_path: Path) -> Lab:
     return Lab(database=application, clock=clock, home=tmp_path / "house")
+
+
+@pytest.fixture
+def shop(lab: Lab) -> Shop:
+    """The lab with jobs, parts and notes."""
+    return Shop(lab=lab)

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from app.core.errors import BadArgument
+from app.core.settings_reader import read
 from app.retention.cleanup import cleanup_expired
 from app.retention.rule_runs import RuleRuns
 from app.retention.rule_settings import FolderRuleSettings, GuardSettings
@@ -14,7 +16,7 @@ _SMALL = {"folder_files": 5, "clock_s": 10**9}
 
 @pytest.fixture
 def guarded(lab: Any) -> Any:
-    lab.with_settings(guards=GuardSettings().model_copy(update=_SMALL))
+    lab.with_settings(guards=structs.replace(GuardSettings(), **_SMALL))
     return lab
 
 
@@ -94,7 +96,7 @@ def test_a_dry_run_tells_what_would_be_held_and_writes_nothing(guarded: Any) -> 
 
 
 def test_without_guards_all_goes(guarded: Any) -> None:
-    guarded.with_settings(guards=guarded.settings.guards.model_copy(update={"enabled": False}))
+    guarded.with_settings(guards=structs.replace(guarded.settings.guards, enabled=False))
     temporary(guarded, old=9)
     assert guarded.document()["temp_files_cleaned"] == 9
 
@@ -106,7 +108,7 @@ def test_what_another_rule_of_the_root_spares_stays_also_in_a_run_without_it(
 ) -> None:
     """A rule that was not asked for removes nothing, but its word still counts."""
     mine = {"root": "temp", "keep": "2d", "age": "modified", "match": ["*.bak"], "spare": ["*.keep"], "keep_newest": 1}
-    lab.with_settings(folders={"mine": FolderRuleSettings.model_validate(mine)}, temp_files_hours=96)
+    lab.with_settings(folders={"mine": read(FolderRuleSettings, mine)}, temp_files_hours=96)
     for name, days in (("图.keep", 9), ("1.bak", 9), ("2.bak", 8), ("3.bak", 3), ("4.tmp", 9)):
         lab.aged("temp", name, days=days)
     lab.aged("temp", "子/唯一.bak", days=9)

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, MetaData, Table
 
 from app.core.own_tables import archived_row, file_outbox, rule_run, service_state
 from app.core.safe_files.paths import TRASH
+from app.core.settings_reader import read
 from app.core.utc_datetime import to_sqlite_text
 from app.retention.rule_settings import RowRuleSettings
 from app.retention.settings import RootSettings
@@ -80,7 +81,7 @@ def furnished(house: Any, world: World) -> Iterator[MetaData]:
     metadata = MetaData()
     for shape in world.tables.values():
         _table(metadata, shape, house.database.dialect)
-    rules = {name: RowRuleSettings.model_validate(rule) for name, rule in world.rules.items()}
+    rules = {name: read(RowRuleSettings, rule) for name, rule in world.rules.items()}
     house.with_settings(
         rules=rules, batch_size=world.batch_size, keep_deleted=timedelta(hours=12 if world.keep_deleted else 0)
     )

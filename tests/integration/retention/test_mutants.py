@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from retention_kills import Stopped, stop
 from retention_shop import Shop
 
@@ -133,7 +134,7 @@ def another_volume_in_place_of_the_root_holds_its_rows(lab: Any, _patch: pytest.
 
 
 def more_than_the_share_of_a_table_stays(lab: Any, _patch: pytest.MonkeyPatch) -> None:
-    lab.with_settings(guards=GuardSettings().model_copy(update={"rows": 2, "whole_table": 2, "clock_s": 10**9}))
+    lab.with_settings(guards=structs.replace(GuardSettings(), rows=2, whole_table=2, clock_s=10**9))
     tasks = {*(lab.task() for _ in range(4)), lab.task(days=1)}
     assert lab.run().state == "held"
     assert lab.tasks() == tasks

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from app.core.errors import BadArgument, RootRefused
 from app.core.safe_files import MARKER
+from app.core.settings_reader import read
 from app.retention.roots import init_roots, list_roots
 from app.retention.settings import RetentionSettings, RootSettings
 
@@ -434,7 +435,7 @@ def test_marking_refuses_unknown_names_and_overlapping_folders(lab: Any) -> None
 
 
 def test_columns_without_a_root_leave_their_files_alone(lab: Any) -> None:
-    lab.with_settings(task_files=RetentionSettings(task_files={"image_path": ""}).task_files)
+    lab.with_settings(task_files=read(RetentionSettings, {"task_files": {"image_path": ""}}).task_files)
     lab.task(image_path=lab.file("uploads", "a.jpg"))
     told = lab.document()
     assert (told["tasks_cleaned"], told["files_cleaned"]) == (1, 0)

@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy import insert, select, text
 
 from app.core.errors import BadArgument
 from app.core.own_tables import rule_run
+from app.core.settings_reader import read
 from app.demo import schema
 from app.retention.guards import judge
 from app.retention.rule_runs import KEPT, RuleRuns
@@ -22,7 +24,7 @@ SMALL = {"rows": 20, "whole_table": 10, "clock_s": 10**9}
 
 
 def guarded(lab: Any, **limits: Any) -> None:
-    lab.with_settings(guards=GuardSettings().model_copy(update=SMALL | limits))
+    lab.with_settings(guards=structs.replace(GuardSettings(), **SMALL | limits))
 
 
 def rows(lab: Any, number: int, *, days: float, status: str = "completed") -> None:
@@ -210,11 +212,13 @@ def test_a_rule_that_was_pointed_at_another_table_is_held(lab: Any) -> None:
     with lab.database.write() as connection:
         connection.execute(text("CREATE TABLE 旧任务 (id INTEGER PRIMARY KEY, done TIMESTAMP)"))
         connection.execute(text("CREATE INDEX i1 ON 旧任务 (done)"))
-    lab.with_settings(rules={"own": RowRuleSettings(table="旧任务", finished="done", keep="30d")})
+    lab.with_settings(rules={"own": read(RowRuleSettings, {"table": "旧任务", "finished": "done", "keep": "30d"})})
     assert went(lab, "r1", "own").state == "go"
     rows(lab, 11, days=40)
     rows(lab, 11, days=1)
-    lab.with_settings(rules={"own": RowRuleSettings(table="tasks", finished="completed_at", keep="30d")})
+    lab.with_settings(
+        rules={"own": read(RowRuleSettings, {"table": "tasks", "finished": "completed_at", "keep": "30d"})}
+    )
     assert set(codes(verdict(lab, "r2", "own"))) == {"columns", "rule_changed"}
 
 
@@ -276,10 +280,10 @@ def test_an_approval_does_not_cover_many_more_rows(lab: Any) -> None:
     guarded(lab, share=0.01)
     rows(lab, 22, days=40)
     rows(lab, 100, days=1)
-    lab.with_settings(guards=lab.settings.guards.model_copy(update={"rows": 21}))
+    lab.with_settings(guards=structs.replace(lab.settings.guards, rows=21))
     assert codes(went(lab, "r1")) == ["share"]
     RuleRuns(lab.database, lab.clock).approve("r1", "root")
-    lab.with_settings(guards=lab.settings.guards.model_copy(update={"rows": 50}))
+    lab.with_settings(guards=structs.replace(lab.settings.guards, rows=50))
     rows(lab, 40, days=40)
     assert went(lab, "r2").state == "held"
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from retention_kills import Steps, Stopped, next_run, run_and_kill, stop
+from retention_kills import Steps, Stopped, chosen_steps, compile_once, next_run, run_and_kill, stop
 from sqlalchemy import delete
 
 from app.core.own_tables import file_outbox, rule_run, service_state
@@ -42,15 +42,20 @@ def empty(lab: Any) -> None:
         (lab.folders[root] / path).unlink()
 
 
+Truth = tuple[list[str], dict[str, Any]]
+
+
 @pytest.fixture
-def truth(lab: Any) -> tuple[int, dict[str, Any]]:
-    """The number of steps of an undisturbed run, and its figures."""
+def truth(lab: Any, monkeypatch: pytest.MonkeyPatch) -> Truth:
+    """The checkpoints of an undisturbed run, and its figures."""
+    monkeypatch.setattr("app.retention.rows._SQLITE_PAUSE_S", 0.0)
     lab.with_settings(batch_size=3)
+    compile_once(monkeypatch)
     furnish(lab)
-    steps = Steps(0, lambda: None)
-    told = lab.document(checkpoint=steps)
+    points: list[str] = []
+    told = lab.document(checkpoint=points.append)
     check_house(lab)
-    return steps.seen, {key: told[key] for key in EXACT}
+    return points, {key: told[key] for key in EXACT}
 
 
 def check_house(lab: Any) -> None:
@@ -66,9 +71,9 @@ def check_house(lab: Any) -> None:
     assert lab.outbox() == []
 
 
-def test_the_undisturbed_run_does_what_the_others_are_compared_with(truth: tuple[int, dict[str, Any]]) -> None:
-    steps, figures = truth
-    assert steps > 35
+def test_the_undisturbed_run_does_what_the_others_are_compared_with(truth: Truth) -> None:
+    points, figures = truth
+    assert len(points) > 35
     assert figures["tasks_cleaned"] == 8
     assert figures["receipts_cleaned"] == 4
     assert figures["files_cleaned"] == 7 + 4 + 1
@@ -76,9 +81,9 @@ def test_the_undisturbed_run_does_what_the_others_are_compared_with(truth: tuple
     assert figures["refused_paths"] == {"parent_reference": 3}
 
 
-def test_stopped_at_any_step_the_next_run_ends_the_same(lab: Any, truth: tuple[int, dict[str, Any]]) -> None:
-    steps, figures = truth
-    for step in range(1, steps + 1):
+def test_stopped_at_any_step_the_next_run_ends_the_same(lab: Any, truth: Truth) -> None:
+    points, figures = truth
+    for step in range(1, len(points) + 1):
         empty(lab)
         furnish(lab)
         with pytest.raises(Stopped):
@@ -90,9 +95,9 @@ def test_stopped_at_any_step_the_next_run_ends_the_same(lab: Any, truth: tuple[i
 
 
 @pytest.mark.slow
-def test_killed_at_any_step_the_next_run_ends_the_same(lab: Any, truth: tuple[int, dict[str, Any]]) -> None:
-    steps, figures = truth
-    for step in range(1, steps + 1):
+def test_killed_at_any_step_the_next_run_ends_the_same(lab: Any, truth: Truth) -> None:
+    points, figures = truth
+    for step in chosen_steps(points, 0, 1):
         empty(lab)
         furnish(lab)
         run_and_kill(lab, step)
@@ -102,9 +107,9 @@ def test_killed_at_any_step_the_next_run_ends_the_same(lab: Any, truth: tuple[in
         assert {key: told[key] for key in EXACT} == figures, step
 
 
-def test_killed_again_and_again_the_last_run_tells_all(lab: Any, truth: tuple[int, dict[str, Any]]) -> None:
-    steps, figures = truth
-    for first in range(1, steps, 5):
+def test_killed_again_and_again_the_last_run_tells_all(lab: Any, truth: Truth) -> None:
+    points, figures = truth
+    for first in range(1, len(points), 5):
         empty(lab)
         furnish(lab)
         stopped = 0

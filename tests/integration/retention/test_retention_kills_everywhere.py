@@ -1,18 +1,19 @@
 """The same with everything switched on: several rules, archive and trash, folders, temporary files and logs."""
 
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from retention_kills import Steps, Stopped, next_run, run_and_kill, stop
+from msgspec import structs
+from retention_kills import IS_FULL, Steps, Stopped, chosen_steps, compile_once, next_run, run_and_kill, stop
 from retention_shop import Shop
 from sqlalchemy import delete, func, insert, select
 
 from app.core.own_tables import archived_row, file_outbox, rule_run, service_state
 from app.core.safe_files import MARKER
 from app.core.safe_files.paths import TRASH
+from app.core.settings_reader import read
 from app.demo import schema
 from app.retention.rule_settings import FolderRuleSettings, RowRuleSettings
 from app.retention.undo import undo
@@ -24,27 +25,28 @@ _RULES = {
     "kept": _OWN | {"statuses": ["done"], "children": [_PARTS, _NOTES], "files": {"file": "uploads"}},
     "lost": _OWN | {"statuses": ["失败"], "children": [_PARTS, _NOTES], "files": {"file": "uploads"}, "keep": "7d"},
 }
-# Every step takes seconds; `TEST_FULL=1` stops at each, else each run of the tests at a part.
-_EVERY = 1 if os.environ.get("TEST_FULL") else 6
 EXACT = (
     *("tasks_cleaned", "receipts_cleaned", "files_cleaned", "bytes_freed", "files_missing", "files_already_gone"),
     *("refused_paths", "rows_kept", "pending_files", "stuck_files", "files_set_aside", "temp_files_cleaned"),
     *("logs_cleaned", "folder_files_cleaned"),
 )
 
-pytestmark = pytest.mark.timeout(7200 if _EVERY == 1 else 240)
+pytestmark = pytest.mark.timeout(7200 if IS_FULL else 240)
 
 
 @pytest.fixture
 def shop(lab: Any, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setattr("app.retention.rows._SQLITE_PAUSE_S", 0.0)
     shop = Shop(lab=lab)
-    rules = {name: RowRuleSettings.model_validate(rule) for name, rule in _RULES.items()}
-    rules["kept"] = rules["kept"].model_copy(update={"keep_deleted": timedelta(days=1)})
-    folder = FolderRuleSettings.model_validate({"root": "screenshots", "keep": "7d", "age": "modified"})
-    folders = {"screens": folder.model_copy(update={"remove_empty": True})}
+    rules = {name: read(RowRuleSettings, rule) for name, rule in _RULES.items()}
+    rules["kept"] = structs.replace(rules["kept"], keep_deleted=timedelta(days=1))
+    folder = read(FolderRuleSettings, {"root": "screenshots", "keep": "7d", "age": "modified"})
+    folders = {"screens": structs.replace(folder, remove_empty=True)}
+    # The folder rule has the screenshots for itself.
     task_files = {**lab.settings.task_files, "screenshot_path": ""}
-    lab.with_settings(rules=rules, folders=folders, task_files=task_files, batch_size=6)
+    receipt_files = {**lab.settings.receipt_files, "tracking_screenshot_path": ""}
+    lab.with_settings(rules=rules, folders=folders, task_files=task_files, receipt_files=receipt_files, batch_size=8)
+    compile_once(monkeypatch)
     return shop
 
 
@@ -113,18 +115,21 @@ def house(shop: Shop) -> dict[str, Any]:
     }
 
 
+Truth = tuple[list[str], dict[str, Any], dict[str, Any]]
+
+
 @pytest.fixture
-def truth(shop: Shop) -> tuple[int, dict[str, Any], dict[str, Any]]:
-    """Steps of an undisturbed run, its figures, and what it leaves."""
+def truth(shop: Shop) -> Truth:
+    """The checkpoints of an undisturbed run, its figures, and what it leaves."""
     furnish(shop)
-    steps = Steps(0, lambda: None)
-    told = shop.lab.document(checkpoint=steps)
-    return steps.seen, {key: told[key] for key in EXACT}, house(shop)
+    points: list[str] = []
+    told = shop.lab.document(checkpoint=points.append)
+    return points, {key: told[key] for key in EXACT}, house(shop)
 
 
-def test_the_undisturbed_run_does_something_of_every_kind(truth: tuple[int, dict[str, Any], dict[str, Any]]) -> None:
-    steps, figures, left = truth
-    assert steps > 100
+def test_the_undisturbed_run_does_something_of_every_kind(truth: Truth) -> None:
+    points, figures, left = truth
+    assert len(points) > 90
     assert {key for key, value in figures.items() if not value} == {
         *("receipts_cleaned", "files_already_gone", "rows_kept", "pending_files", "stuck_files"),
     }
@@ -137,12 +142,9 @@ def test_the_undisturbed_run_does_something_of_every_kind(truth: tuple[int, dict
     assert (left["in trash"], left["outbox"], left["night"]) == (figures["files_set_aside"], {"trashed": 0}, False)
 
 
-Truth = tuple[int, dict[str, Any], dict[str, Any]]
-
-
 def test_stopped_at_any_step_all_ends_the_same_and_can_be_undone(shop: Shop, truth: Truth) -> None:
-    steps, figures, left = truth
-    for step in range(1 + _offset(shop), steps + 1, _EVERY):
+    points, figures, left = truth
+    for number, step in enumerate(chosen_steps(points, 0.5)):
         begin_anew(shop)
         before = house(shop)
         with pytest.raises(Stopped):
@@ -151,14 +153,14 @@ def test_stopped_at_any_step_all_ends_the_same_and_can_be_undone(shop: Shop, tru
         told = shop.lab.document("next")
         assert {key: told[key] for key in EXACT} == figures, step
         assert house(shop) == left, step
-        if step % 3 == 0:
+        if number % 3 == 0:
             assert_undone(shop, before, "stopped", "next")
 
 
 @pytest.mark.slow
 def test_killed_at_any_step_all_ends_the_same(shop: Shop, truth: Truth) -> None:
-    steps, figures, left = truth
-    for step in range(1 + 2 * _offset(shop), steps + 1, 2 * _EVERY):
+    points, figures, left = truth
+    for step in chosen_steps(points, 0.8):
         begin_anew(shop)
         run_and_kill(shop.lab, step)
         assert_nothing_alive_was_lost(shop)
@@ -168,8 +170,8 @@ def test_killed_at_any_step_all_ends_the_same(shop: Shop, truth: Truth) -> None:
 
 
 def test_stopped_while_it_recovers_again_and_again_all_ends_the_same(shop: Shop, truth: Truth) -> None:
-    steps, figures, left = truth
-    for first in range(1 + _offset(shop), steps + 1, 3 * _EVERY):
+    points, figures, left = truth
+    for first in chosen_steps(points, 0.2)[::3]:
         begin_anew(shop)
         before = house(shop)
         stopped = 0
@@ -187,11 +189,6 @@ def test_stopped_while_it_recovers_again_and_again_all_ends_the_same(shop: Shop,
         assert {key: told[key] for key in EXACT} == figures, first
         assert house(shop) == left, first
         assert_undone(shop, before, *(f"run{number}" for number in range(stopped + 1)))
-
-
-def _offset(shop: Shop) -> int:
-    """The databases take different steps."""
-    return 0 if _EVERY == 1 or shop.lab.database.dialect == "sqlite" else 2
 
 
 def begin_anew(shop: Shop) -> None:

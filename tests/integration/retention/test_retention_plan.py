@@ -10,6 +10,7 @@ from sqlalchemy import insert, text
 
 from app.core.database import Database
 from app.core.safe_files import Root
+from app.core.settings_reader import read
 from app.demo import schema
 from app.retention import plan
 from app.retention.guards import judge
@@ -81,7 +82,7 @@ def test_without_an_index_none_is_named(lab: Any) -> None:
 
 def test_held_rows_are_among_those_that_stay(lab: Any) -> None:
     hold = [HoldSettings(column="error_message")]
-    own = RowRuleSettings(table="tasks", finished="completed_at", keep="30d", hold=hold)
+    own = read(RowRuleSettings, {"table": "tasks", "finished": "completed_at", "keep": "30d", "hold": hold})
     lab.with_settings(rules={"own": own}, default_rules=False)
     lab.task()
     lab.task(error_message="审计")
@@ -99,7 +100,7 @@ def test_a_held_root_is_told_and_its_files_are_not_guessed(lab: Any) -> None:
 
 
 def test_a_rule_that_can_not_run_is_told_with_its_reason(lab: Any) -> None:
-    lab.with_settings(rules={"own": RowRuleSettings(table="没有", finished="done", keep="30d")})
+    lab.with_settings(rules={"own": read(RowRuleSettings, {"table": "没有", "finished": "done", "keep": "30d"})})
     found = planned(lab, "own")
     assert (found.state, found.rows) == ("refused", None)
     assert "没有" in found.reasons[0]

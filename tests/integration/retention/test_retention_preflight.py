@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from app.core.database import Database
+from app.core.settings_reader import read
 from app.retention import preflight
 from app.retention.guards import judge
 from app.retention.preflight import Remark, fingerprint, look, remarks
@@ -39,7 +40,7 @@ def order_rule(lab: Any, **changes: Any) -> RowRule:
         "files": {"附件": "uploads"},
         "children": [CHILD],
     }
-    lab.with_settings(rules={"订单": RowRuleSettings(**values | changes)})
+    lab.with_settings(rules={"订单": read(RowRuleSettings, values | changes)})
     place = lab.place()
     return next(rule for rule in row_rules(place.source, place.settings, place.folders) if rule.name == "订单")
 

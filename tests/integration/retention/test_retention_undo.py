@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from app.core.errors import BadArgument, Locked
 from app.core.own_tables import archived_row
+from app.core.settings_reader import read
 from app.retention.lock import single_flight
 from app.retention.rule_settings import ChildSettings, RowRuleSettings
 from app.retention.undo import Undone, undo
@@ -56,7 +57,10 @@ def shop(lab: Any) -> Any:
     lab.file("uploads", "甲.jpg", b"\x00" * 4000)
     lab.file("uploads", "乙.jpg")
     child = ChildSettings(table="明细", foreign_key="o", files={"图片": "uploads"})
-    own = RowRuleSettings(table="订单", finished="完成", keep="30d", files={"图片": "uploads"}, children=[child])
+    own = read(
+        RowRuleSettings,
+        {"table": "订单", "finished": "完成", "keep": "30d", "files": {"图片": "uploads"}, "children": [child]},
+    )
     lab.with_settings(rules={"订单": own}, keep_deleted=DAY)
     return lab
 

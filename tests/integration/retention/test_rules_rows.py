@@ -14,11 +14,6 @@ WITH_FILES = {"files": {"file": "uploads"}, "children": [{"table": "parts", "for
 
 
 @pytest.fixture
-def shop(lab: Any) -> Shop:
-    return Shop(lab=lab)
-
-
-@pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch, shop: Shop) -> None:
     monkeypatch.setattr("app.retention.cleanup.frozen_now", lambda _: shop.now)
 

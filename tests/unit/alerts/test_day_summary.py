@@ -57,7 +57,8 @@ def test_a_falling_severity_is_no_escalation_and_the_days_highest_stays(tmp_path
 def test_the_same_severity_again_is_a_repeat_without_history(tmp_path: Path) -> None:
     record(tmp_path, [alert()], AT)
     (again,) = record(tmp_path, [alert(value=86)], AT + timedelta(minutes=5)).notifications
-    assert (again.event, again.count, again.fired_at) == ("repeat", 2, AT)
+    (told,) = again.alerts
+    assert (again.event, told.count, told.fired_at) == ("repeat", 2, AT)
     (entry,) = content(tmp_path)["alerts"]
     assert len(entry["history"]) == 1
     assert "86" in entry["message"]

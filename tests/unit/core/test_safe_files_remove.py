@@ -6,7 +6,7 @@ import socket
 import stat
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.core.errors import PathRefused, RootRefused
-from app.core.safe_files import MARKER, Root, create_marker, kernel, open_root
+from app.core.safe_files import MARKER, Root, create_marker, open_root
 
 IMAGE = "2026/08/图片.png".encode()
 
 
-@pytest.fixture(params=["openat2", "stepwise"], autouse=True)
-def resolution(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test runs with the one-call resolution and with the portable one."""
-    if request.param == "stepwise":
-        monkeypatch.setattr(kernel, "has_openat2", lambda: False)
-    elif not kernel.has_openat2():
-        pytest.skip("this system has no openat2")
+pytestmark = pytest.mark.usefixtures("resolution")
 
 
 @pytest.fixture
@@ -39,12 +33,6 @@ def place(tmp_path: Path) -> Path:
     for name in ("canary", "图片.png"):
         (tmp_path / "outside" / name).write_text("alive")
     return place
-
-
-@pytest.fixture
-def root(place: Path) -> Iterator[Root]:
-    with open_root("uploads", place) as opened:
-        yield opened
 
 
 def write(place: Path, relative: bytes, content: bytes = b"x" * 5000) -> Path:

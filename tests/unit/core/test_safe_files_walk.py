@@ -9,29 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.core.errors import PathRefused
-from app.core.safe_files import MARKER, Root, create_marker, kernel, open_files, open_root
+from app.core.safe_files import MARKER, Root, create_marker, kernel, open_files
 from app.core.safe_files.busy import locked_in
 
-
-@pytest.fixture(params=["openat2", "stepwise"], autouse=True)
-def resolution(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test runs with the one-call resolution and with the portable one."""
-    if request.param == "stepwise":
-        monkeypatch.setattr(kernel, "has_openat2", lambda: False)
-    elif not kernel.has_openat2():
-        pytest.skip("this system has no openat2")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    create_marker(tmp_path / "root")
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def root(place: Path) -> Iterator[Root]:
-    with open_root("temp", place) as opened:
-        yield opened
+pytestmark = pytest.mark.usefixtures("resolution")
 
 
 def walked(root: Root) -> set[bytes]:

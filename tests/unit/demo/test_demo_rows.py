@@ -216,3 +216,18 @@ def test_one_story_in_eighty_is_odd_and_no_other() -> None:
     ]
     assert set(changed) <= set(range(80, 801, 80))
     assert len(changed) >= 5
+
+
+def _failed_percent(stories: Iterable[Story], back: int) -> float:
+    """Percent of the tasks created `back` days before today that failed."""
+    day = NOW.astimezone(SHANGHAI).date() - timedelta(days=back)
+    of_day = [story.task.status for story in stories if story.task.created_at.astimezone(SHANGHAI).date() == day]
+    return 100 * of_day.count("failed") / len(of_day)
+
+
+def test_a_failing_application_has_one_bad_and_one_worse_day_and_is_well_since() -> None:
+    failing = list(generate(20_000, seed=1, now=NOW, zone=SHANGHAI, failing=True))
+    assert 25 < _failed_percent(failing, 4) < 45
+    assert 65 < _failed_percent(failing, 3) < 85
+    assert [back for back in (7, 6, 5, 2, 1) if _failed_percent(failing, back) > 15] == []
+    assert [back for back in range(1, 8) if _failed_percent(_stories(), back) > 15] == []

@@ -8,9 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import ValidationError
 
-from app.core.errors import OutputUnwritable
+from app.core.errors import OutputUnwritable, SettingsError
+from app.core.settings_reader import read
 from app.health.checks import disk
 from app.health.checks.disk import check_disks
 from app.health.disk_report import SAMPLES, append_disk_report, disk_report_path
@@ -235,8 +235,8 @@ def test_a_file_system_that_hangs_is_given_up_and_holds_one_thread_only(
     ],
 )
 def test_wrong_disk_settings_are_refused_by_name(values: dict[str, Any], why: str) -> None:
-    with pytest.raises(ValidationError, match=why):
-        HealthSettings.model_validate({"disk": values})
+    with pytest.raises(SettingsError, match=why):
+        read(HealthSettings, {"disk": values})
 
 
 def test_the_report_collects_the_days_samples(tmp_path: Path) -> None:

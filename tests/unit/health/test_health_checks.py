@@ -139,8 +139,8 @@ def test_missing_tables_are_named(database: Database) -> None:
     ]
 
 
-def test_missing_own_tables_are_named(database_url: str) -> None:
-    fresh = Database(database_url, DatabaseSettings())
+def test_missing_own_tables_are_named(empty_database_url: str) -> None:
+    fresh = Database(empty_database_url, DatabaseSettings())
     try:
         result = check_database(fresh, SOURCE, CLOCK)
     finally:

@@ -1,8 +1,9 @@
 """The ordered rules that put error messages into categories."""
 
 import pytest
-from pydantic import ValidationError
 
+from app.core.errors import SettingsError
+from app.core.settings_reader import read
 from app.reporting.categories import Categories
 from app.reporting.settings import DEFAULT_CATEGORIES, ReportingSettings
 
@@ -29,7 +30,7 @@ def test_a_message_belongs_to_the_first_category_that_knows_a_word_of_it(message
 
 def test_the_order_of_the_settings_decides() -> None:
     rules = [{"name": "超时", "contains": ["超时"]}, {"name": "物流", "contains": ["物流"]}, {"name": "其余"}]
-    settings = ReportingSettings(categories=rules)  # type: ignore[arg-type]  # as TOML gives it
+    settings = read(ReportingSettings, {"categories": rules})
     assert Categories(settings.categories).of("物流查询超时") == "超时"
 
 
@@ -52,13 +53,13 @@ def test_the_order_of_the_settings_decides() -> None:
     ],
 )
 def test_rules_that_can_not_work_are_refused(rules: list[dict[str, object]], complaint: str) -> None:
-    with pytest.raises(ValidationError, match=complaint):
-        ReportingSettings(categories=rules)  # type: ignore[arg-type]  # as TOML gives it
+    with pytest.raises(SettingsError, match=complaint):
+        read(ReportingSettings, {"categories": rules})
 
 
 def test_words_and_patterns_of_a_rule_are_alternatives_whatever_the_case() -> None:
     rules = [{"name": "网络", "contains": ["Refused"], "matches": [r"HTTP 5\d\d", "连接.*重置"]}, {"name": "其余"}]
-    of = Categories(ReportingSettings(categories=rules).categories).of  # type: ignore[arg-type]  # as TOML gives it
+    of = Categories(read(ReportingSettings, {"categories": rules}).categories).of
     found = [of(text) for text in ("http 503", "connection REFUSED", "连接被对方重置", "http 404", "x" * 256, None)]
     assert found == ["网络", "网络", "网络", "其余", "其余", "其余"]
 
@@ -82,5 +83,5 @@ def test_words_and_patterns_of_a_rule_are_alternatives_whatever_the_case() -> No
 )
 def test_a_pattern_that_would_take_years_by_backtracking_comes_to_an_end(pattern: str, message: str) -> None:
     rules = [{"name": "恶意", "matches": [pattern]}, {"name": "其余"}]
-    categories = Categories(ReportingSettings(categories=rules).categories)  # type: ignore[arg-type]  # as TOML gives it
+    categories = Categories(read(ReportingSettings, {"categories": rules}).categories)
     assert categories.of(message) == "其余"

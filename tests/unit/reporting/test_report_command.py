@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from daily_rows import put, task
 from report_documents import document
 from rich.cells import cell_len
+from sqlalchemy import update
 
 from app.cli import gengfu
 from app.context import Context, make_context
@@ -223,6 +224,22 @@ def test_missing_days_are_computed_and_then_exported_and_explained(rows: Context
     assert explained.exit_code == 0, explained.output
     assert explained.stdout.startswith("1. ")
     assert json.loads(run("explain", str(yesterday(rows)), "failed", "--json").stdout)["verdict"]["series"] == "failed"
+
+
+def test_days_counted_again_have_their_reports_written_anew(rows: Context, folder: Path) -> None:
+    day, before = yesterday(rows), yesterday(rows) - timedelta(days=1)
+    run("backfill", "--from", str(before))
+    for one in (day, before):
+        report = document() | {"date": str(one), "revision": 1}
+        write_json(folder / f"daily_report_{one:%Y%m%d}.json", report)
+    with rows.database.write() as connection:
+        connection.execute(update(schema.tasks).where(schema.tasks.c.id == 1).values(status="completed"))
+    done = run("backfill", "--from", str(before), "--recompute")
+    assert done.exit_code == 0, done.output
+    assert f"reports written anew: {day}\n" in done.stderr
+    revised, other = (json.loads((folder / f"daily_report_{one:%Y%m%d}.json").read_bytes()) for one in (day, before))
+    assert (revised["revision"], revised["task_statistics"]["status_breakdown"]["completed"]) == (2, 1)
+    assert other == document() | {"date": str(before), "revision": 1}
 
 
 def test_a_series_that_there_is_none_of_is_told_with_the_nearest(rows: Context) -> None:

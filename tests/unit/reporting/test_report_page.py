@@ -236,7 +236,7 @@ def test_the_disk_checks_of_the_day_are_drawn_for_each_mount() -> None:
         for mount in ("/", "/数据")
     ]
     shown = page(disk=samples)
-    assert "Disk space used during the day: /数据" in shown
+    assert "Disk space used during the day (%): /数据" in shown
     assert "<title>23:15: 83 %</title>" in shown
     assert 'id="disk-now"' not in shown
 

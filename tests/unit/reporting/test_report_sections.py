@@ -27,23 +27,7 @@ def facts(*cells: Cell) -> Facts:
 
 
 def cell(state: str, slot: int | None, rows: int, retries: int | None = 0) -> Cell:
-    return Cell(
-        state=state,
-        slot=slot,
-        retries=retries,
-        rows=rows,
-        timed=0,
-        us_sum=0,
-        us_min=None,
-        us_max=None,
-        waited=0,
-        wait_sum=0,
-        wait_min=None,
-        wait_max=None,
-        no_finish_time=0,
-        negative_durations=0,
-        absurd_times=0,
-    )
+    return Cell(state=state, slot=slot, retries=retries, odd=0, rows=rows)
 
 
 def test_every_file_of_the_folder_is_a_section_of_the_report() -> None:

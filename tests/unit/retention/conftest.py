@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 from app.core.migrate import upgrade
 from app.core.safe_files import MARKER, open_root, view_root
+from app.core.settings_reader import read
 from app.core.source_tables import SourceSettings, map_source_tables
 from app.retention.directories import DirectoryEngine, DirectoryPreview
 from app.retention.folder_rules import directory_rules
@@ -55,12 +57,10 @@ class House:
     def rule(self, name: str = "cache", **values: Any) -> None:
         """Add a folder rule for the root `cache`; 30 days by the content's age unless told otherwise."""
         rule = {"root": "cache", "keep": "30d", "age": "modified"} | values
-        told = self.settings.model_dump()
         roots = {"cache": {"path": str(self.folders["cache"])}}
-        folders = {**told["folders"], name: rule}
-        self.settings = RetentionSettings.model_validate(
-            {**told, "roots": {**told["roots"], **roots}, "folders": folders}
-        )
+        folders = {**self.settings.folders, name: rule}
+        told = structs.asdict(self.settings) | {"roots": {**self.settings.roots, **roots}, "folders": folders}
+        self.settings = read(RetentionSettings, told)
 
     def file(self, path: str | bytes, *, days: float = 40, root: str = "cache", size: int = 100) -> Path:
         """Write a file whose content last changed so long ago."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
+from app.core.errors import SettingsError
 from app.core.safe_files import MARKER, create_marker, view_root
+from app.core.settings_reader import read
 from app.retention.folder_rules import DirectoryRule
 from app.retention.patterns import Patterns
 from app.retention.settings import RetentionSettings
@@ -324,18 +325,18 @@ def test_a_dry_run_foresees_the_same_and_changes_nothing(house: Any) -> None:
 )
 def test_a_rule_that_cant_be_meant_is_refused_by_name(house: Any, values: dict[str, Any], fault: str) -> None:
     house.rule()
-    with pytest.raises(ValidationError, match=fault):
+    with pytest.raises(SettingsError, match=fault):
         house.rule("wrong", **values)
 
 
 def test_a_rule_may_not_take_the_name_of_one_of_ours_nor_a_root_with_files_of_another_rule() -> None:
     rule = {"root": "temp", "keep": "2d"}
-    with pytest.raises(ValidationError, match="name of a rule of ours"):
-        RetentionSettings.model_validate({"folders": {"logs": rule}})
+    with pytest.raises(SettingsError, match="name of a rule of ours"):
+        read(RetentionSettings, {"folders": {"logs": rule}})
     jobs = {"table": "jobs", "finished": "done_at", "keep": "9d", "files": {"out": "results"}}
     told = {"roots": {"results": {"path": "x"}}, "rules": {"jobs": jobs}, "folders": {"r": {**rule, "root": "results"}}}
-    with pytest.raises(ValidationError, match="holds files of rows"):
-        RetentionSettings.model_validate(told)
+    with pytest.raises(SettingsError, match="holds files of rows"):
+        read(RetentionSettings, told)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.core.errors import PathRefused
+from app.core.settings_reader import read
 from app.core.source_tables import SourceSettings, TaskStatuses, TaskTableSettings, map_source_tables
 from app.retention.batch_size import BatchSize
 from app.retention.expiry import passes
@@ -91,7 +92,7 @@ def test_long_batches_do_not_make_a_larger_one_smaller_than_a_thousand() -> None
 
 
 def _standard_rules(statuses: TaskStatuses, **settings: Any) -> tuple[RowRule, ...]:
-    chosen = RetentionSettings.model_validate(settings)
+    chosen = read(RetentionSettings, settings)
     source = map_source_tables(SourceSettings(tasks=TaskTableSettings(statuses=statuses)))
     return row_rules(source, chosen, {name: Path("/srv") / name for name in chosen.roots})
 

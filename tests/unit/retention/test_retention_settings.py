@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
+from app.core.errors import SettingsError
+from app.core.settings_reader import read
 from app.retention.settings import RetentionSettings
 
 SHIPPED = Path(__file__).resolve().parents[3] / "config" / "retention.toml"
@@ -18,8 +19,8 @@ FILE = {"files": {"f": "uploads"}}
 
 def test_the_shipped_file_names_every_key_with_its_default() -> None:
     shipped = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))["retention"]
-    assert set(shipped) == set(RetentionSettings.model_fields)
-    assert RetentionSettings(**shipped) == RetentionSettings()
+    assert set(shipped) == set(RetentionSettings.__struct_fields__)
+    assert read(RetentionSettings, shipped) == RetentionSettings()
 
 
 def test_the_defaults_are_the_seeds_policy() -> None:
@@ -29,8 +30,8 @@ def test_the_defaults_are_the_seeds_policy() -> None:
 
 
 def test_naming_one_root_leaves_the_others_at_their_defaults() -> None:
-    settings = RetentionSettings.model_validate(
-        {"roots": {"uploads": {"aliases": ["/app/uploads"]}, "归档": {"path": "/srv/archive"}}}
+    settings = read(
+        RetentionSettings, {"roots": {"uploads": {"aliases": ["/app/uploads"]}, "归档": {"path": "/srv/archive"}}}
     )
     assert settings.roots["uploads"].path == Path("var/sample/uploads")
     assert settings.roots["uploads"].aliases == ["/app/uploads"]
@@ -38,7 +39,7 @@ def test_naming_one_root_leaves_the_others_at_their_defaults() -> None:
 
 
 def test_naming_one_column_leaves_the_others_at_their_defaults() -> None:
-    settings = RetentionSettings(task_files={"image_path": "documents"})
+    settings = read(RetentionSettings, {"task_files": {"image_path": "documents"}})
     assert settings.task_files["image_path"] == "documents"
     assert settings.task_files["screenshot_path"] == "screenshots"
 
@@ -47,10 +48,10 @@ def test_naming_one_column_leaves_the_others_at_their_defaults() -> None:
 @pytest.mark.parametrize(("value", "accepted"), [(1, True), (0, False), (-7, False), ("bald", False), (None, False)])
 def test_ages_below_one_are_refused(key: str, value: Any, accepted: bool) -> None:  # noqa: FBT001 - a case of the table
     if accepted:
-        assert getattr(RetentionSettings.model_validate({key: value}), key) == value
+        assert getattr(read(RetentionSettings, {key: value}), key) == value
     else:
-        with pytest.raises(ValidationError, match=key):
-            RetentionSettings.model_validate({key: value})
+        with pytest.raises(SettingsError, match=key):
+            read(RetentionSettings, {key: value})
 
 
 @pytest.mark.parametrize(
@@ -84,10 +85,10 @@ def test_ages_below_one_are_refused(key: str, value: Any, accepted: bool) -> Non
     ],
 )
 def test_what_can_not_be_meant_is_refused_by_name(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        RetentionSettings.model_validate(values)
+    with pytest.raises(SettingsError, match=message):
+        read(RetentionSettings, values)
 
 
 def test_an_empty_root_takes_a_column_out() -> None:
-    settings = RetentionSettings(receipt_files={"qr_code_path": "", "barcode_path": ""})
+    settings = read(RetentionSettings, {"receipt_files": {"qr_code_path": "", "barcode_path": ""}})
     assert "receipts" not in settings.file_roots

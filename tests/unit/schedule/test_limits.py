@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.alerts.rules import evaluate_schedule
+from app.alerts.readings import Reading, read_facts
 from app.alerts.settings import AlertSettings
 from app.core.database import Database, DatabaseSettings
 from app.core.migrate import upgrade
@@ -131,14 +131,20 @@ def test_beat_is_down_when_nobody_led_for_a_minute() -> None:
     assert fact == {"fact": "BeatDown", "seconds": 61.0, "since": NOW.isoformat()}
 
 
+def bad(facts: list[dict[str, Any]]) -> list[Reading]:
+    """What the default rules find wrong in these facts."""
+    readings = read_facts("schedule", {"facts": facts}, AlertSettings().rules, {})
+    return [reading for reading in readings if reading.level is not None]
+
+
 def test_facts_become_alerts_of_the_rules(ledger_file: Database) -> None:
     assert schedule_facts(ledger_file, NOW, {}) == []
     Leases(ledger_file, LIFE).take(BEAT, "a", host="h", pid=1, now=NOW - timedelta(hours=2))
     Ledger(ledger_file).plan([(JOB, NOW - timedelta(hours=1)), (JOB, NOW + timedelta(hours=1))], NOW)
     facts = schedule_facts(ledger_file, NOW, {})
     assert [fact["fact"] for fact in facts] == ["BeatDown", "ScheduleMissed"]
-    alerts = evaluate_schedule({"facts": facts}, AlertSettings().rules)
-    assert {alert.alertname for alert in alerts} == {"BeatDown", "ScheduleMissed"}
+    alerts = bad(facts)
+    assert {alert.rule_id for alert in alerts} == {"beat_down", "schedule_missed"}
     assert any(JOB in alert.message for alert in alerts)
 
 
@@ -151,5 +157,5 @@ def test_each_fact_has_a_rule() -> None:
         {"fact": "BeatDown", "seconds": 61.0, "since": "2026"},
     ]
     rules = AlertSettings().rules
-    assert {alert.alertname for alert in evaluate_schedule({"facts": facts}, rules)} == {f["fact"] for f in facts}
-    assert evaluate_schedule({"facts": []}, rules) == []
+    assert {rules[alert.rule_id].alertname for alert in bad(facts)} == {fact["fact"] for fact in facts}
+    assert bad([]) == []

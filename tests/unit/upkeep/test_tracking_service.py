@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.core.clock import ManualClock, SystemClock
+from app.core.settings_reader import read
 from app.upkeep.settings import UpkeepSettings
 from app.upkeep.tracking_service import LONGEST_ANSWER, TrackingFailed, TrackingService
 
@@ -70,7 +71,7 @@ def asked(answer: Answer, number: str = "SF1", **settings: Any) -> str:
 
 
 def ask(url: str, number: str = "SF1", **settings: Any) -> str:
-    with TrackingService(UpkeepSettings.model_validate({"tracking_url": url, **settings}), SystemClock()) as service:
+    with TrackingService(read(UpkeepSettings, {"tracking_url": url, **settings}), SystemClock()) as service:
         return service.status_of(number)
 
 
@@ -172,9 +173,7 @@ def test_a_slow_answer_is_given_up(clock: ManualClock) -> None:
             return super().monotonic()
 
     with serving(answer) as server:
-        settings = UpkeepSettings.model_validate(
-            {"tracking_url": server.url + "/{tracking_number}", "tracking_timeout_s": 2}
-        )
+        settings = read(UpkeepSettings, {"tracking_url": server.url + "/{tracking_number}", "tracking_timeout_s": 2})
         with (
             TrackingService(settings, Slow(clock.now())) as service,
             pytest.raises(TrackingFailed, match="longer than 2 s"),

@@ -1,8 +1,9 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
+from app.core.errors import SettingsError
+from app.core.settings_reader import read
 from app.upkeep.settings import UpkeepSettings
 
 
@@ -16,7 +17,7 @@ from app.upkeep.settings import UpkeepSettings
     ],
 )
 def test_a_usable_tracking_address_is_taken(url: str) -> None:
-    settings = UpkeepSettings.model_validate({"tracking_url": url})
+    settings = read(UpkeepSettings, {"tracking_url": url})
     assert settings.tracking_url.get_secret_value() == url
     assert "geheim" not in repr(settings)
 
@@ -38,8 +39,8 @@ def test_a_usable_tracking_address_is_taken(url: str) -> None:
     ],
 )
 def test_an_unusable_tracking_address_is_refused_without_being_shown(url: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        UpkeepSettings.model_validate({"tracking_url": url})
+    with pytest.raises(SettingsError) as caught:
+        read(UpkeepSettings, {"tracking_url": url})
     assert "tracking_url" in str(caught.value)
     assert "geheim" not in str(caught.value)
 
@@ -57,8 +58,8 @@ def test_an_unusable_tracking_address_is_refused_without_being_shown(url: str) -
     ],
 )
 def test_a_wrong_value_is_refused_by_name(values: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(values))):
-        UpkeepSettings.model_validate(values)
+    with pytest.raises(SettingsError, match=next(iter(values))):
+        read(UpkeepSettings, values)
 
 
 def test_timed_out_tasks_are_only_reported_by_default() -> None:

@@ -1,0 +1,56 @@
+"""A sign of life to a service that calls people when it stops (Healthchecks and its like): start, success, fail."""
+
+from typing import ClassVar, Literal
+
+from app.alerts.channel import ChannelContext, Notification
+from app.alerts.targets import TargetSettings, check_http_address, check_keys, plain_headers
+from app.alerts.wording import body, title
+
+Signal = Literal["start", "success", "fail"]
+_BELOW: dict[Signal, str] = {"start": "/start", "success": "", "fail": "/fail"}
+_LONGEST_TEXT = 10_000
+"""Bytes that Healthchecks keeps of what comes with a signal."""
+
+
+class Channel:
+    """One check of such a service; its address is the one for success."""
+
+    grouped: ClassVar[bool] = True
+
+    def __init__(self, context: ChannelContext, options: TargetSettings) -> None:
+        # httpx takes 60 ms to load, which what only names the channel need not pay.
+        from app.alerts.http_post import Receiver  # noqa: PLC0415
+
+        self.name = context.target or "heartbeat"
+        self._receiver = Receiver(
+            options.url.get_secret_value(),
+            clock=context.clock,
+            allow_private=options.allow_private,
+            headers=plain_headers(options),
+        )
+
+    @classmethod
+    def check(cls, options: TargetSettings) -> None:
+        """Raise ValueError naming the key where the options can't serve."""
+        check_keys(options, ("url", "allow_private", "headers"))
+        check_http_address(options)
+
+    def send(self, notification: Notification) -> None:
+        """Signal `fail` while something fires and `success` when that is over. Raises DeliveryError.
+
+        A digest says nothing new to such a service and is passed over.
+        """
+        if notification.kind != "digest":
+            signal: Signal = "fail" if notification.status == "firing" else "success"
+            self.ping(signal, f"{title(notification)}\n\n{body(notification)}")
+
+    def test(self) -> str:
+        """Signal `success` and return what was done. Raises DeliveryError."""
+        self.ping("success", "This is a test.")
+        return "the service took a sign of life"
+
+    def ping(self, signal: Signal, text: str = "") -> None:
+        """Give one signal with some text. Raises DeliveryError."""
+        # Cut between characters: half of one is no UTF-8.
+        sent = text.encode("utf-8", "backslashreplace")[:_LONGEST_TEXT].decode("utf-8", "ignore")
+        self._receiver.post(sent.encode(), {"Content-Type": "text/plain; charset=utf-8"}, below=_BELOW[signal])

@@ -1,0 +1,239 @@
+"""The monitor: looks at everything every half minute, has it judged by the alert rules, and has people told.
+
+Every worker and every beat has one; a lease lets one of all look at a time. So whoever dies is told by somebody else.
+"""
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy import select
+
+from app.context import Context
+from app.core.errors import GengfuError
+from app.core.redaction import redact
+from app.health.checks.system import resources
+from app.sampling import broken_limits, broker_facts, disk_history, measured_disks
+from app.schedule.limits import BEAT_DOWN_AFTER
+from app.schedule.signs import DEADLINE_S, MONITOR, Signs
+from app.schedule.waits import p95, queue_waits
+
+log = structlog.get_logger("gengfu.monitor")
+
+_GAP = timedelta(minutes=2)
+"""Between two monitors: what is longer was a time in which nobody listened."""
+_A_MINUTE_S = 60.0
+"""What reads the history of runs or disks need not do so more often."""
+
+Document = dict[str, Any]
+Probe = Callable[[], Document | None]
+
+
+class Desk(Protocol):
+    """Where what was seen is judged and told: `app.alerting.AlertDesk`. Its methods never raise."""
+
+    def observe(self, documents: Mapping[str, Mapping[str, Any]], *, sparse: bool) -> object:
+        """Judge what was seen, family by family, by the alert rules."""
+        ...
+
+    def assert_outside(self, items: object, *, source: str, complete: bool) -> object:
+        """Take in alerts that no rule of ours found."""
+        ...
+
+    def watch_pass(self) -> object:
+        """Do what only time brings about, and send what is due."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """When a family is looked at again, and by what."""
+
+    probe: Probe
+    every_s: float = 0.0
+
+
+class Monitor:
+    """Looks, hands over what it saw, and survives whatever goes wrong with either."""
+
+    def __init__(self, context: Context, desk: Desk, *, minimum_s: Mapping[str, float] | None = None) -> None:
+        """`minimum_s` (job -> seconds) is what the registry declares of the shortest run."""
+        self._context = context
+        self._desk = desk
+        self._minimum_s = minimum_s
+        self._signs = Signs(context.database)
+        self._since: datetime | None = None
+        self._failures: Counter[str] = Counter()
+        self._why: dict[str, str] = {}
+        self._worst: Document | None = None
+        self._due: dict[str, float] = {}
+        self._broker: Document | None = None
+
+    def look(self) -> list[str]:
+        """Look once at all that is due; return the families that were judged. Never raises what a probe raises."""
+        self._broker = None
+        trouble: list[dict[str, Any]] = []
+        reachable = self._ask_database()
+        self._tell_again_what_was_told_without_database(reachable=reachable)
+        seen = {name: self._seen(name, look, trouble) for name, look in self._looks(reachable=reachable).items()}
+        documents = {family: document for family, document in seen.items() if document is not None}
+        self._desk.observe(documents, sparse=False)
+        if reachable:
+            self._desk.assert_outside(trouble, source="monitor", complete=True)
+            self._leave_sign()
+        self._desk.watch_pass()
+        return list(documents)
+
+    def rest(self) -> None:
+        """Forget since when this process has watched: another one does."""
+        self._since = None
+        self._failures.clear()
+        self._due.clear()
+
+    def end(self) -> None:
+        """Take back the sign of life: nobody shall wonder why it grows old."""
+        self._signs.take_back(MONITOR)
+
+    def _looks(self, *, reachable: bool) -> dict[str, _Look]:
+        without = {"services": _Look(probe=self._services), "disk": _Look(probe=self._disks, every_s=_A_MINUTE_S)}
+        if not reachable:
+            return without
+        return without | {
+            "system": _Look(probe=lambda: resources(self._context.clock)),
+            "queues": _Look(probe=self._queues),
+            "workers": _Look(probe=self._workers),
+            "schedule": _Look(probe=self._schedule, every_s=_A_MINUTE_S),
+        }
+
+    def _seen(self, family: str, look: _Look, trouble: list[dict[str, Any]]) -> Document | None:
+        now = self._context.clock.monotonic()
+        if now < self._due.get(family, float("-inf")):
+            return None
+        self._due[family] = now + look.every_s
+        try:
+            return look.probe()
+        except GengfuError as error:
+            log.warning("not_seen", family=family, error=str(error))
+        except Exception as error:  # one probe that breaks must not blind the others; the alert names it
+            log.exception("probe_failed", family=family)
+            trouble.append(_blind(family, error))
+        return None
+
+    def _ask_database(self) -> bool:
+        now = self._context.clock.now()
+        try:
+            self._context.prepare_own_tables()
+            with self._context.database.read(deadline_s=DEADLINE_S) as connection:
+                connection.execute(select(1))
+            self._since = self._since or self._watched_since(now)
+        except GengfuError as error:
+            self._failed("database", str(error))
+            return False
+        return self._answered("database")
+
+    def _watched_since(self, now: datetime) -> datetime:
+        """Since when somebody has watched without a gap, this process or those before it."""
+        sign = self._signs.find(MONITOR)
+        if sign is None or now - sign.at > _GAP:
+            return now
+        return min(now, datetime.fromisoformat(sign.facts["since"]))
+
+    def _services(self) -> Document:
+        broker = self._broker_facts()
+        if broker.get("available"):
+            self._answered("broker")
+        elif broker["status"] == "critical":
+            self._failed("broker", str(broker["detail"]))
+        # What can't be asked at all, such as RabbitMQ without Celery, is neither well nor ill.
+        told = [name for name in ("broker", "database") if name in self._failures]
+        services = [{"name": name, "failures": self._failures[name], "why": self._why.get(name, "")} for name in told]
+        document = {"services": services}
+        if self._failures["database"]:
+            self._worst = document
+        return document
+
+    def _broker_facts(self) -> Document:
+        """Asked once in a pass."""
+        if self._broker is None:
+            self._broker = broker_facts(self._context)
+        return self._broker
+
+    def _tell_again_what_was_told_without_database(self, *, reachable: bool) -> None:
+        """Enter into the database, once it is back, what was told without it: its end is then told as well."""
+        if reachable and self._worst is not None:
+            worst, self._worst = self._worst, None
+            self._desk.observe({"services": worst}, sparse=False)
+
+    def _disks(self) -> Document:
+        at = self._context.clock.now()
+        away = "the database is away" if self._failures["database"] else None
+        return disk_history(self._context).with_forecasts(measured_disks(self._context), at, away=away)
+
+    def _queues(self) -> Document:
+        broker = self._broker_facts()
+        waits = queue_waits(self._context.database, self._context.clock.now())
+        longest = p95(waits)
+        return {
+            "depths": dict(broker.get("queues") or {}),
+            "wait_p95_s": None if longest is None else round(longest, 1),
+            "wait_samples": len(waits),
+        }
+
+    def _workers(self) -> Document:
+        now = self._context.clock.now()
+        workers = [
+            {"name": sign.worker, "silent_s": round(min(sign.age_s(now), self._watched_s(now)), 1)}
+            for sign in self._signs.workers(now)
+        ]
+        return {"workers": workers}
+
+    def _schedule(self) -> Document | None:
+        facts = broken_limits(self._context, self._minimum_s)
+        if facts is None:
+            return None
+        watched = self._watched_s(self._context.clock.now())
+        if watched < BEAT_DOWN_AFTER.total_seconds():
+            facts = [fact for fact in facts if fact["fact"] != "BeatDown"]
+        return {"facts": facts}
+
+    def _watched_s(self, now: datetime) -> float:
+        """How long monitors have watched: nobody was silent for longer than somebody listened.
+
+        Where everything was off for hours, workers and beat get the time to come back.
+        """
+        return (now - (self._since or now)).total_seconds()
+
+    def _answered(self, service: str) -> bool:
+        self._failures[service] = 0
+        self._why.pop(service, None)
+        return True
+
+    def _failed(self, service: str, why: str) -> None:
+        self._failures[service] += 1
+        if self._why.get(service) != why:
+            log.warning("service_does_not_answer", service=service, why=why)
+        self._why[service] = why
+
+    def _leave_sign(self) -> None:
+        now = self._context.clock.now()
+        facts = {"host": socket.gethostname(), "pid": os.getpid(), "since": (self._since or now).isoformat()}
+        try:
+            self._signs.leave(MONITOR, facts, now)
+        except GengfuError as error:
+            log.warning("sign_of_life_not_written", error=str(error))
+
+
+def _blind(family: str, error: Exception) -> dict[str, Any]:
+    """The alert that something is not seen any more."""
+    return {
+        "type": "monitor_blind",
+        "alertname": "MonitorBlind",
+        "message": f"the monitor can't look at {family}: {type(error).__name__}: {redact(str(error))}",
+        "severity": "error",
+        "labels": {"family": family},
+    }

@@ -1,0 +1,105 @@
+"""Who watches is killed, and whoever is left tells of it: a worker of beat, beat of a worker."""
+
+import json
+import signal
+import subprocess
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from home import Home, kill_family
+from processes import run, wait_until
+
+_SETTINGS = """
+[health]
+interval_s = 1
+
+[alerts]
+channels = ["log_files"]
+
+[alerts.rules.worker_down]
+levels = { warning = 3 }
+"""
+
+
+@pytest.fixture
+def watched(home: Home) -> Home:
+    """A home on which somebody has been watching for an hour: nobody is given time to come up."""
+    home.configure(_SETTINGS)
+    assert run("-m", "app", "db", "upgrade", env=home.env).returncode == 0
+    now = datetime.now(UTC)
+    facts = json.dumps({"since": (now - timedelta(hours=1)).isoformat()})
+    home.rows(
+        "INSERT INTO gengfu_service_state (key, value, updated_at) VALUES ('monitor', ?, ?)",
+        *(facts, now.replace(tzinfo=None).isoformat(sep=" ")),
+    )
+    home.broker()
+    return home
+
+
+def watches(home: Home, process: "subprocess.Popen[bytes]") -> bool:
+    return home.number("SELECT pid FROM gengfu_lease WHERE name = 'alert-monitor'") == process.pid
+
+
+def workers(home: Home) -> list[str]:
+    found = home.rows("SELECT key FROM gengfu_service_state WHERE key LIKE 'worker:%' ORDER BY key")
+    return [str(key).removeprefix("worker:").partition("@")[0] for (key,) in found]
+
+
+def told(home: Home, level: str) -> list[Any]:
+    return [json.loads(line) for line in home.log(f"{level}_alerts.log").splitlines()]
+
+
+def names(home: Home, level: str) -> set[str]:
+    return {line["alertname"] for line in told(home, level)}
+
+
+def test_a_killed_worker_is_told_by_beat(watched: Home) -> None:
+    worker = watched.worker("worker")
+    wait_until(lambda: watches(watched, worker), "the worker watches")
+    beat = watched.beat()
+    wait_until(lambda: watched.leader() == beat.pid, "beat leads")
+    kill_family(worker.pid)
+    worker.wait()
+    watched.let_leases_of_the_dead_end()
+    wait_until(lambda: watches(watched, beat), "beat watches")
+    wait_until(lambda: "WorkerDown" in names(watched, "warning"), "the worker's death is told")
+    (line,) = [line for line in told(watched, "warning") if line["alertname"] == "WorkerDown"]
+    assert line["labels"]["worker"].startswith("worker@")
+    assert "BeatDown" not in names(watched, "critical")
+
+
+def test_a_killed_beat_is_told_by_a_worker(watched: Home) -> None:
+    beat = watched.beat()
+    wait_until(lambda: watches(watched, beat) and watched.leader() == beat.pid, "beat leads and watches")
+    worker = watched.worker()
+    wait_until(lambda: workers(watched) == ["worker"], "the worker has signed")
+    beat.kill()
+    beat.wait()
+    watched.let_leases_of_the_dead_end()
+    wait_until(lambda: watches(watched, worker), "the worker watches")
+    wait_until(lambda: "BeatDown" in names(watched, "critical"), "beat's death is told")
+    assert "WorkerDown" not in names(watched, "warning")
+
+
+def test_a_killed_broker_is_told(watched: Home) -> None:
+    beat = watched.beat()
+    wait_until(lambda: watches(watched, beat), "beat watches")
+    watched.stop_broker()
+    wait_until(lambda: "BrokerDown" in names(watched, "critical"), "the broker's death is told")
+    (line,) = told(watched, "critical")
+    assert line["event"] == "firing"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGQUIT], ids=["warm", "cold"])
+def test_a_worker_that_is_stopped_takes_back_its_sign_and_its_watch(watched: Home, how: signal.Signals) -> None:
+    worker = watched.worker()
+    wait_until(lambda: watches(watched, worker) and workers(watched) == ["worker"], "the worker signs and watches")
+    worker.send_signal(how)
+    worker.wait(30)
+    assert workers(watched) == []
+    assert watched.number("SELECT count(*) FROM gengfu_service_state WHERE key = 'monitor'") == 0
+    assert (
+        watched.number("SELECT until > datetime('now', '+5 seconds') FROM gengfu_lease WHERE name = 'alert-monitor'")
+        == 0
+    )

@@ -1,0 +1,150 @@
+"""The monitor at the real desk: what it sees is told, and what is over is told as well."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from receiver import Receiver, receiving
+
+from app import monitor as monitor_module
+from app.alerting import AlertDesk
+from app.alerts.targets import TargetSettings
+from app.context import Context, make_context
+from app.core.clock import ManualClock
+from app.core.errors import DatabaseUnavailable
+from app.core.secret import Sealed
+from app.monitor import Monitor
+from app.settings import load
+
+LOOK = timedelta(seconds=30)
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    answer: dict[str, Any] = {"status": "ok", "available": True, "queues": {"file": 3}}
+    monkeypatch.setattr(monitor_module, "broker_facts", lambda _context: answer)
+    monkeypatch.setattr(monitor_module, "resources", lambda _clock: {"cpu_percent": 5.0, "memory_percent": 50.0})
+    monkeypatch.setattr(
+        monitor_module, "measured_disks", lambda _context: {"mounts": [], "errors": [], "disk_info": None}
+    )
+    return answer
+
+
+@pytest.fixture
+def context(
+    database_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, broker: dict[str, Any]
+) -> Iterator[Context]:
+    assert broker
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    # Without disks their rules can't be judged, which would be told.
+    off = ("disk_usage_high", "inode_usage_high", "disk_will_fill", "disk_check_errors")
+    monkeypatch.setenv("GENGFU_ALERTS__RULES", json.dumps({name: {"enabled": False} for name in off}))
+    made = make_context(load(), clock)
+    yield made
+    made.database.dispose()
+
+
+def events(context: Context, level: str) -> list[tuple[str, str]]:
+    path = context.settings.paths.logs / f"{level}_alerts.log"
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    return [(line["alertname"], line["event"]) for line in lines]
+
+
+def looks(monitor: Monitor, clock: ManualClock, number: int) -> None:
+    for _ in range(number):
+        monitor.look()
+        clock.advance(LOOK)
+
+
+def test_a_broker_that_is_away_is_told_at_the_third_look_and_its_return_after_five_good_minutes(
+    context: Context, broker: dict[str, Any], clock: ManualClock
+) -> None:
+    monitor = Monitor(context, AlertDesk(context))
+    broker.update(status="critical", available=False, detail="拒绝连接", queues={})
+    looks(monitor, clock, 2)
+    assert events(context, "critical") == []
+    looks(monitor, clock, 1)
+    assert events(context, "critical") == [("BrokerDown", "firing")]
+    broker.update(status="ok", available=True)
+    looks(monitor, clock, 9)
+    assert events(context, "critical") == [("BrokerDown", "firing")]
+    looks(monitor, clock, 1)
+    assert events(context, "critical") == [("BrokerDown", "firing"), ("BrokerDown", "resolved")]
+
+
+def test_a_backlog_has_to_last(context: Context, broker: dict[str, Any], clock: ManualClock) -> None:
+    monitor = Monitor(context, AlertDesk(context))
+    broker["queues"] = {"file": 101}
+    looks(monitor, clock, 20)
+    assert events(context, "warning") == []
+    looks(monitor, clock, 1)
+    assert events(context, "warning") == [("QueueBacklog", "firing")]
+
+
+def test_a_probe_that_breaks_is_told_and_is_well_again_by_itself(
+    context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = Monitor(context, AlertDesk(context))
+    with monkeypatch.context() as patch:
+        patch.setattr(monitor_module, "resources", lambda _clock: 1 / 0)
+        looks(monitor, clock, 3)
+    assert events(context, "error") == [("MonitorBlind", "firing")]
+    looks(monitor, clock, 1)
+    assert events(context, "error") == [("MonitorBlind", "firing"), ("MonitorBlind", "resolved")]
+
+
+def test_a_database_that_was_away_is_told_without_it_and_its_return_with_it(
+    context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_arguments: object, **_more: object) -> None:
+        raise DatabaseUnavailable("数据库不在")
+
+    monitor = Monitor(context, AlertDesk(context))
+    with monkeypatch.context() as patch:
+        for way in ("read", "write"):
+            patch.setattr(f"app.core.database.Database.{way}", away)
+        looks(monitor, clock, 5)
+        assert events(context, "critical") == [("DatabaseDown", "firing")]
+    looks(monitor, clock, 12)
+    told = events(context, "critical")
+    assert told[-1] == ("DatabaseDown", "resolved")
+    assert [event for _, event in told].count("resolved") == 1
+
+
+# Signs of life for who watches from outside
+
+
+@pytest.fixture
+def outside() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+def pinged(context: Context, outside: Receiver) -> list[str]:
+    """What a service that waits for pings got of one pass."""
+    target = TargetSettings(channel="heartbeat", url=Sealed(outside.url + "/ping"), allow_private=True)
+    alerts = msgspec.structs.replace(context.settings.alerts, targets={"outside": target})
+    desk = AlertDesk(replace(context, settings=msgspec.structs.replace(context.settings, alerts=alerts)))
+    desk.watch_pass()
+    assert desk._beating is not None
+    desk._beating.join(10)
+    return [got.path for got in outside.got]
+
+
+def test_each_pass_pings_who_waits_for_signs_of_life(context: Context, outside: Receiver) -> None:
+    assert pinged(context, outside) == ["/ping"]
+
+
+def test_a_pass_without_a_database_pings_that_it_failed(
+    context: Context, outside: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_arguments: object, **_more: object) -> None:
+        raise DatabaseUnavailable("数据库不在")
+
+    for way in ("read", "write"):
+        monkeypatch.setattr(f"app.core.database.Database.{way}", away)
+    assert pinged(context, outside) == ["/ping/fail"]
