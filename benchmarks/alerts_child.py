@@ -4,17 +4,25 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
 from measure import answer, peak_rss_mb
 
+from app.alerts.alert import parse_alerts
 from app.alerts.announcer import Announcer
+from app.alerts.channel import ChannelContext
+from app.alerts.channels import open_target
+from app.alerts.delivery import Deliverer
 from app.alerts.evaluator import Announce, Evaluator
+from app.alerts.outbox import counted
 from app.alerts.settings import AlertSettings
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
@@ -24,6 +32,7 @@ _START = datetime(2026, 3, 10, 4, 0, tzinfo=UTC)
 _STEP = timedelta(minutes=10)
 _WARNING, _CRITICAL, _GOOD = 130.0, 700.0, 10.0
 _ROUNDS = 5
+_LONGEST_S = 600.0
 
 
 def evaluate(url: str, alerts: int, rules: int, *, announced: bool) -> dict[str, Any]:
@@ -58,6 +67,45 @@ def evaluate(url: str, alerts: int, rules: int, *, announced: bool) -> dict[str,
     return {"seconds": told, "grown_mb": round(peak_rss_mb() - before, 1), "alerts": workers * rules}
 
 
+def deliver(url: str, receiver: str, messages: int) -> dict[str, Any]:
+    """Send `messages` alerts, a message each, to a receiver of webhooks and into the log files.
+
+    Returns the seconds of each, with the outbox's claim and mark, and the memory that it took above the imports.
+    """
+    database, clock = Database(url, DatabaseSettings()), ManualClock(_START)
+    target = {"channel": "webhook", "url": receiver, "allow_private": True, "group_by": ["what"]}
+    settings = read(AlertSettings, {"channels": ["log_files", "receiver"], "targets": {"receiver": target}})
+    announcer = Announcer(settings, ZoneInfo("Asia/Shanghai"))
+    evaluator = Evaluator(database, clock, settings, announcer.announce)
+    # Critical ones: of others a target gets thirty an hour.
+    words = {
+        "type": "trouble",
+        "alertname": "Trouble",
+        "message": "队列积压",
+        "severity": "critical",
+        "rule": "trouble",
+    }
+    alerts, _ = parse_alerts([{**words, "labels": {"what": f"{number}"}} for number in range(messages)])
+    evaluator.outside("bench", alerts, complete=True)
+    before = peak_rss_mb()
+    with tempfile.TemporaryDirectory() as folder:
+        context = ChannelContext(logs=Path(folder), stderr=None, clock=clock)
+        opened = partial(open_target, context=context, targets=settings.targets)
+        deliverer = Deliverer(database, clock, settings, opened)
+
+        def sent(name: str) -> float:
+            seconds = _timed(lambda: deliverer.deliver(budget_s=_LONGEST_S, only={name}))
+            with database.read() as connection:
+                delivered = counted(connection)[name].get("sent", 0)
+            if delivered != messages:
+                raise RuntimeError(f"{name} got {delivered} of {messages} messages; the figure would be none")
+            return seconds
+
+        told = {"webhook": sent("receiver"), "log file": sent("log_files")}
+    database.dispose()
+    return {"seconds": told, "grown_mb": round(peak_rss_mb() - before, 1)}
+
+
 def _settings(rules: int) -> AlertSettings:
     row = {"type": "silent", "source": "workers.silent_s", "levels": {"warning": 120, "critical": 600}}
     words = {"alertname": "WorkerSilent", "message": "{worker} is silent for {value} s", "keep_firing_for": "0s"}
@@ -71,7 +119,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-_WORKS = {"evaluate": evaluate}
+_WORKS = {"evaluate": evaluate, "deliver": deliver}
 
 if __name__ == "__main__":
     logging.disable()

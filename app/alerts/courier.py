@@ -119,9 +119,9 @@ class Courier:
         """Take the rows of the next message. The last that an hour allows takes all that waits with it."""
         if crashed := outbox.claim_crashed_digest(connection, self.target, at, until):
             return crashed
-        room = MOST_AN_HOUR - outbox.sent_since(connection, self.target, at - _HOUR)
         if rows := outbox.claim(connection, self.target, at, self._owner, until, exempt_only=True):
             return rows
+        room = MOST_AN_HOUR - outbox.sent_since(connection, self.target, at - _HOUR)
         if room == 1:
             owner = f"{outbox.DIGEST_OWNER}{secrets.token_hex(8)}"
             rows = outbox.claim_for_digest(connection, self.target, at, owner, until, limit=_DIGEST_AT_ONCE)

@@ -23,6 +23,8 @@ _log = structlog.get_logger("gengfu.alerts")
 
 BUDGET_S = 20.0
 """How long one pass may take; what is left is the next one's."""
+GRACE_S = 11.0
+"""How much longer a message is waited for that was begun in time: channels give up after ten seconds."""
 HANGS_AFTER_S = 60.0
 """A channel that has not come back by then is told of as broken; its own limits are far below."""
 _DEADLINE_S = 15.0
@@ -75,8 +77,14 @@ class Deliverer:
         self._checkpoint = checkpoint
         self._jobs: dict[str, _Job] = {}
 
-    def deliver(self, *, budget_s: float = BUDGET_S, only: Collection[str] | None = None) -> DeliveryReport:
-        """Send what is due, to all targets or `only` some, and wait for it. Raises the errors of `Database`."""
+    def deliver(
+        self, *, budget_s: float = BUDGET_S, grace_s: float = GRACE_S, only: Collection[str] | None = None
+    ) -> DeliveryReport:
+        """Send what is due, to all targets or `only` some. Raises the errors of `Database`.
+
+        No message is begun after `budget_s`, and what was begun is waited for `grace_s` longer: a sender that wrote
+        into the database at any time would do so while its process forks.
+        """
         if not self._settings.enabled:
             return DeliveryReport()
         deadline = self._clock.monotonic() + budget_s
@@ -85,7 +93,7 @@ class Deliverer:
         for one in wanted:
             if one.name in tallies:
                 self._start(one, tallies[one.name], deadline)
-        busy = self._wait(tallies, deadline)
+        busy = self._wait(tallies, deadline + grace_s)
         return DeliveryReport(
             sent=sum(tally.sent for tally in tallies.values()),
             failed=sum(tally.failed for tally in tallies.values()),

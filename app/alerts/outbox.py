@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import count
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select, tuple_, update
 
 from app.alerts import groups
 from app.alerts.alert import Severity
@@ -32,6 +33,8 @@ KEPT = timedelta(days=7)
 """Sent and replaced rows are kept for this long; dead letters for four times as long."""
 DIGEST_OWNER = "digest:"
 """Begins the owner of rows that are sent in one message."""
+_LEAST_PAGE = 20
+"""Rows looked at for one that may go."""
 DAILY = "digest"
 """Group of the daily digests."""
 OVERFLOW = "overflow"
@@ -152,11 +155,11 @@ def claim(
 
     `exempt_only`: none but those that no limit of messages holds back.
     """
-    conditions = [*_due(target, at), _first_of_group()]
+    conditions = _due(target, at)
     if exempt_only:
-        conditions.append(outbox.c.level == "critical")
-    order = (outbox.c.level != "critical", outbox.c.id)
-    return _take(connection, select(outbox.c.id).where(*conditions).order_by(*order).limit(limit), owner, until)
+        conditions = (*conditions, outbox.c.level == "critical")
+    ids = _first_of_groups(connection, target, conditions, (outbox.c.level != "critical", outbox.c.id), limit)
+    return _take(connection, ids, at, owner, until)
 
 
 def claim_crashed_digest(connection: Connection, target: str, at: datetime, until: datetime) -> list[OutboxRow]:
@@ -166,7 +169,7 @@ def claim_crashed_digest(connection: Connection, target: str, at: datetime, unti
     if owner is None:
         return []
     rows = select(outbox.c.id).where(*mine, outbox.c.lease_owner == owner).order_by(outbox.c.id)
-    return _take(connection, rows, owner, until)
+    return _take(connection, connection.execute(rows).scalars().all(), at, owner, until)
 
 
 def claim_for_digest(
@@ -174,11 +177,9 @@ def claim_for_digest(
 ) -> list[OutboxRow]:
     """Take all rows of `target` that are due and not critical, to be sent in one message: two at least, or none."""
     # What somebody died sending may have got through under its own key, and has to be sent again under that.
-    fresh = (*_due(target, at), _first_of_group(), outbox.c.level != "critical", outbox.c.lease_owner.is_(None))
-    count = select(func.count()).select_from(outbox).where(*fresh)
-    if connection.execute(count).scalar_one() < 2:  # noqa: PLR2004 - one is sent as it is
-        return []
-    return _take(connection, select(outbox.c.id).where(*fresh).order_by(outbox.c.id).limit(limit), owner, until)
+    fresh = (*_due(target, at), outbox.c.level != "critical", outbox.c.lease_owner.is_(None))
+    ids = _first_of_groups(connection, target, fresh, (outbox.c.id,), limit)
+    return _take(connection, ids, at, owner, until) if len(ids) > 1 else []
 
 
 def sent_since(connection: Connection, target: str, since: datetime) -> int:
@@ -291,17 +292,37 @@ def _free(at: datetime) -> ColumnElement[bool]:
     return outbox.c.lease_until.is_(None) | (outbox.c.lease_until <= at)
 
 
-def _first_of_group() -> ColumnElement[bool]:
-    earlier = outbox.alias("earlier")
-    same = (earlier.c.channel == outbox.c.channel, earlier.c.group_key == outbox.c.group_key)
-    return ~select(earlier.c.id).where(*same, earlier.c.state == "pending", earlier.c.id < outbox.c.id).exists()
+def _first_of_groups(
+    connection: Connection,
+    target: str,
+    conditions: Collection[ColumnElement[bool]],
+    order: Collection[ColumnElement[Any]],
+    limit: int,
+) -> list[int]:
+    """Return the first rows that nothing of their group waits before.
+
+    Asked in two steps: in one, PostgreSQL compares each row with every other while its statistics are old.
+    """
+    found: list[int] = []
+    size = min(max(limit, _LEAST_PAGE), AT_ONCE)
+    page = select(outbox.c.id, outbox.c.group_key).where(*conditions).order_by(*order).limit(size)
+    for number in count():
+        rows = connection.execute(page.offset(number * size)).all()
+        mine = (outbox.c.channel == target, outbox.c.group_key.in_({row.group_key for row in rows}))
+        oldest = select(func.min(outbox.c.id)).where(*mine, outbox.c.state == "pending").group_by(outbox.c.group_key)
+        first = set(connection.execute(oldest).scalars())
+        found += [row.id for row in rows if row.id in first]
+        if len(found) >= limit or len(rows) < size:
+            break
+    return found[:limit]
 
 
-def _take(connection: Connection, chosen: Select[tuple[int]], owner: str, until: datetime) -> list[OutboxRow]:
+def _take(connection: Connection, ids: Sequence[int], at: datetime, owner: str, until: datetime) -> list[OutboxRow]:
     # A row that somebody else is about to take is left to them, not waited for.
-    ids = [row.id for row in connection.execute(chosen.with_for_update(skip_locked=True, of=outbox))]
-    taken = update(outbox).where(outbox.c.id.in_(ids)).values(lease_owner=owner, lease_until=until)
-    rows = connection.execute(taken.returning(*outbox.c)).all() if ids else []
+    mine = (outbox.c.id.in_(ids), outbox.c.state == "pending", _free(at))
+    still = connection.execute(select(outbox.c.id).where(*mine).with_for_update(skip_locked=True)).scalars().all()
+    taken = update(outbox).where(outbox.c.id.in_(still)).values(lease_owner=owner, lease_until=until)
+    rows = connection.execute(taken.returning(*outbox.c)).all() if still else []
     place = {row_id: number for number, row_id in enumerate(ids)}
     return sorted((_outbox_row(row) for row in rows), key=lambda row: place[row.id])
 

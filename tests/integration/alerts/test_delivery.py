@@ -407,12 +407,12 @@ def hanging(desk: Lab, ops: Target) -> Iterator[threading.Event]:
 
 def test_a_target_that_hangs_holds_nobody_up_and_is_told_of(desk: Lab, ops: Target, hanging: threading.Event) -> None:
     desk.fire(WORSE)
-    report = desk.watch(budget_s=0.5)
+    report = desk.watch(budget_s=0.5, grace_s=0.0)
     assert (report.busy, report.broken) == (("ops",), {})
     assert desk.targets["boss"].told() == [("firing", "a")]
     desk.clock.advance(2 * MINUTE)
     desk.fire(B)
-    report = desk.watch(budget_s=0.5)
+    report = desk.watch(budget_s=0.5, grace_s=0.0)
     assert "on its way for 120 s" in report.broken["ops"]
     assert desk.targets["log_files"].told() == [("firing", "a"), ("firing", "b")]
     assert len(ops.tried) == 1
