@@ -9,13 +9,13 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, select
 
 from app.alerts.alert import RANK
 from app.alerts.facts import family_of
-from app.alerts.instance import Instance
-from app.alerts.instance_rows import load
-from app.alerts.latest_readings import latest
-from app.alerts.outbox import counted
-from app.alerts.rule import Rule
-from app.alerts.silences import Silence, Silences, in_force
-from app.alerts.suppression import Flags, Inhibitors, flags
+from app.alerts.life.instance import Instance
+from app.alerts.life.instance_rows import load
+from app.alerts.notices.outbox import counted
+from app.alerts.notices.silences import Silence, Silences, in_force
+from app.alerts.notices.suppression import Flags, Inhibitors, flags
+from app.alerts.rules.latest_readings import latest
+from app.alerts.rules.rule import Rule
 from app.context import Context
 from app.core.errors import BadArgument
 from app.core.own_tables import alert_event, alert_instance, alert_outbox

@@ -11,22 +11,23 @@ from typing import TextIO
 import structlog
 from sqlalchemy import select
 
-from app.alerts import day_summary, without_database
-from app.alerts.acknowledgements import Acknowledgements
 from app.alerts.alert import Alert, Severity, parse_alerts
-from app.alerts.announcer import Announcer
 from app.alerts.channel import Channel, ChannelContext
 from app.alerts.channels import open_target
 from app.alerts.channels.heartbeat import Signal
-from app.alerts.delivery import Deliverer, DeliveryReport
-from app.alerts.evaluator import Evaluation, Evaluator
+from app.alerts.delivery import without_database
+from app.alerts.delivery.deliverer import Deliverer, DeliveryReport
+from app.alerts.delivery.without_database import Without
 from app.alerts.facts import Document
-from app.alerts.grouping import GROUP_WAIT
 from app.alerts.heartbeats import beat, heartbeat_targets
-from app.alerts.instance import Instance
-from app.alerts.readings import Reading, read_facts
-from app.alerts.recipients import recipients
-from app.alerts.without_database import Without
+from app.alerts.life.acknowledgements import Acknowledgements
+from app.alerts.life.evaluator import Evaluation, Evaluator
+from app.alerts.life.instance import Instance
+from app.alerts.notices import day_summary
+from app.alerts.notices.announcer import Announcer
+from app.alerts.notices.grouping import GROUP_WAIT
+from app.alerts.notices.recipients import recipients
+from app.alerts.rules.readings import Reading, read_facts
 from app.context import Context
 from app.core.errors import GengfuError
 from app.core.own_tables import alert_instance

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 from msgspec import structs
 
-from app.alerts.evaluator import PARTIAL
+from app.alerts.life.evaluator import PARTIAL
 from app.confinement import require_confinement
 from app.context import Context
 from app.core.errors import BadArgument, ExitCode

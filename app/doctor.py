@@ -10,8 +10,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.alerts import target_state
-from app.alerts.outbox import counted
+from app.alerts.delivery import target_state
+from app.alerts.notices.outbox import counted
 from app.context import Context
 from app.core.errors import GengfuError
 from app.core.redaction import redact

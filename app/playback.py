@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import msgspec
 
 from app.alerting import AlertDesk
-from app.alerts.grouping import GROUP_WAIT
+from app.alerts.notices.grouping import GROUP_WAIT
 from app.alerts.targets import TargetSettings
 from app.context import Context
 from app.core.clock import ManualClock, local_date

@@ -9,11 +9,11 @@ from typing import Any
 import structlog
 
 from app.alerting import AlertDesk, Taken
-from app.alerts import target_state
 from app.alerts.alert import SEVERITIES, Alert, parse_alerts
-from app.alerts.instance import Instance
-from app.alerts.outbox import counted
-from app.alerts.recipients import recipients
+from app.alerts.delivery import target_state
+from app.alerts.life.instance import Instance
+from app.alerts.notices.outbox import counted
+from app.alerts.notices.recipients import recipients
 from app.context import Context
 from app.core.errors import BadArgument, GengfuError
 from app.core.settings_file import nearest

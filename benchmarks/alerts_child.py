@@ -17,12 +17,12 @@ import structlog
 from measure import answer, peak_rss_mb
 
 from app.alerts.alert import parse_alerts
-from app.alerts.announcer import Announcer
 from app.alerts.channel import ChannelContext
 from app.alerts.channels import open_target
-from app.alerts.delivery import Deliverer
-from app.alerts.evaluator import Announce, Evaluator
-from app.alerts.outbox import counted
+from app.alerts.delivery.deliverer import Deliverer
+from app.alerts.life.evaluator import Announce, Evaluator
+from app.alerts.notices.announcer import Announcer
+from app.alerts.notices.outbox import counted
 from app.alerts.settings import AlertSettings
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings

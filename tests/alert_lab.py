@@ -7,11 +7,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from app.alerts.alert import Alert, Severity
-from app.alerts.announcer import Announcer, Flush
 from app.alerts.channel import Channel, DeliveryError, Notification
-from app.alerts.delivery import Deliverer, DeliveryReport
-from app.alerts.evaluator import Evaluation, Evaluator
-from app.alerts.instance import Instance
+from app.alerts.delivery.deliverer import Deliverer, DeliveryReport
+from app.alerts.life.evaluator import Evaluation, Evaluator
+from app.alerts.life.instance import Instance
+from app.alerts.notices.announcer import Announcer, Flush
 from app.alerts.settings import AlertSettings
 from app.core.clock import ManualClock
 from app.core.database import Database

@@ -1,1 +1,1 @@
-"""Alerts: conditions over what the jobs measured, and telling people about the ones that hold."""
+"""Alerts: conditions over what was measured, the life of each that holds, and telling people until they know."""

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from msgspec import Meta, field
 
 from app.alerts.channels import check_options, known_channels
-from app.alerts.default_rules import DEFAULT_RULES
-from app.alerts.rule import Rule, consistent
-from app.alerts.rule_parts import Level, level_tables
+from app.alerts.rules.default_rules import DEFAULT_RULES
+from app.alerts.rules.rule import Rule, consistent
+from app.alerts.rules.rule_parts import Level, level_tables
 from app.alerts.targets import TargetSettings
 from app.core.measures import Age
 from app.core.settings_file import Before, Check, Section, nearest

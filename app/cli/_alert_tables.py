@@ -12,7 +12,7 @@ from app.cli._schedule_tables import local_time, span_text
 from app.cli._table import folded, print_table, window_width
 
 if TYPE_CHECKING:
-    from app.alerts.rule_tests import TestOutcome
+    from app.alerts.life.rule_tests import TestOutcome
 
 _NO_WRAP = frozenset({"id", "level", "since", "until", "state", "when", "event", "number", "failed", "now", "left"})
 _COLOURS = {"critical": "red", "error": "red", "warning": "yellow"}

@@ -13,7 +13,7 @@ from app.cli import leave
 from app.core.errors import BadArgument, ExitCode
 
 if TYPE_CHECKING:
-    from app.alerts.windows import Window
+    from app.alerts.rules.windows import Window
     from app.context import Context
 
 
@@ -123,8 +123,8 @@ def silence(
     What fires when the silence ends is told then. Labels are those of the alert and alertname, severity, type, rule.
     """
     from app.alert_views import told_silence
-    from app.alerts.matchers import parse_matchers
-    from app.alerts.silences import Silences
+    from app.alerts.notices.matchers import parse_matchers
+    from app.alerts.notices.silences import Silences
     from app.cli._alert_tables import print_silences
 
     with _ready() as context:
@@ -169,7 +169,7 @@ def silences(over: bool, as_json: bool) -> None:
 def unsilence(silence_id: str, as_json: bool) -> None:
     """End SILENCE now; what fires is told at the next look."""
     from app.alert_views import told_silence
-    from app.alerts.silences import Silences
+    from app.alerts.notices.silences import Silences
 
     with _ready() as context:
         told = told_silence(Silences(context.database, context.clock).end(silence_id), context.clock.now())
@@ -206,7 +206,7 @@ def outbox(state: str | None, limit: int, as_json: bool) -> None:
 @_as_json
 def replay(numbers: tuple[int, ...], target: str | None, as_json: bool) -> None:
     """Send dead messages again: those with these NUMBERS, or all."""
-    from app.alerts.outbox import replay as replayed
+    from app.alerts.notices.outbox import replay as replayed
 
     with _ready() as context, context.database.write() as connection:
         again = replayed(connection, context.clock.now(), list(numbers) or None, target)
@@ -256,7 +256,7 @@ def test(files: tuple[Path, ...]) -> None:
 
     Exit codes: 0 all as expected, 1 a test failed, 2 a file can't be used.
     """
-    from app.alerts.rule_tests import read_tests, run_test
+    from app.alerts.life.rule_tests import read_tests, run_test
     from app.cli._alert_tables import print_test
     from app.settings import load
 
@@ -323,7 +323,7 @@ def _instant(context: "Context", option: str, text: str) -> datetime:
 
 
 def _window(context: "Context", between: str | None, days: str | None) -> "Window | None":
-    from app.alerts.windows import parse_window
+    from app.alerts.rules.windows import parse_window
 
     if between is None and days is None:
         return None

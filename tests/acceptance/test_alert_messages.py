@@ -10,9 +10,9 @@ import pytest
 from alert_lab import Lab, Target, alert, settings
 from receiver import Answer, Receiver, receiving
 
-from app.alerts import http_post
 from app.alerts.channel import Channel, ChannelContext
 from app.alerts.channels import open_target
+from app.alerts.wire import http_post
 from app.core.clock import ManualClock
 from app.core.database import Database
 

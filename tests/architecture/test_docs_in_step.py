@@ -16,9 +16,9 @@ from msgspec.structs import FieldInfo
 
 from app.alerts.alert import Alert
 from app.alerts.channels import known_channels
-from app.alerts.day_summary import Entry
-from app.alerts.default_rules import DEFAULT_RULES
 from app.alerts.facts import SOURCES
+from app.alerts.notices.day_summary import Entry
+from app.alerts.rules.default_rules import DEFAULT_RULES
 from app.cli import gengfu
 from app.context import open_context
 from app.core.clock import local_day_window

@@ -9,8 +9,8 @@ import pytest
 from processes import environment, free_port, run
 from sqlalchemy import insert, text
 
-from app.alerts import target_state
-from app.alerts.target_state import TargetState
+from app.alerts.delivery import target_state
+from app.alerts.delivery.target_state import TargetState
 from app.context import make_context
 from app.core.clock import ManualClock, SystemClock
 from app.core.database import Database

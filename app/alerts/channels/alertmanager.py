@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from app.alerts.alertmanager_body import annotations, instant, json_body, labels
 from app.alerts.channel import ChannelContext, Notification, Told
 from app.alerts.targets import TargetSettings, check_http_address, check_keys, plain_headers
-from app.alerts.wording import trial
+from app.alerts.wire.alertmanager_body import annotations, instant, json_body, labels
+from app.alerts.wire.wording import trial
 
 _PUSH = "/api/v2/alerts"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")
@@ -24,7 +24,7 @@ class Channel:
 
     def __init__(self, context: ChannelContext, options: TargetSettings) -> None:
         # httpx takes 60 ms to load, which what only names the channel need not pay.
-        from app.alerts.http_post import Receiver  # noqa: PLC0415
+        from app.alerts.wire.http_post import Receiver  # noqa: PLC0415
 
         self.name = context.target or "alertmanager"
         self._clock = context.clock

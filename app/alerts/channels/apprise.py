@@ -7,17 +7,17 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
-from app.alerts.answers import PERMANENT, retry_after
 from app.alerts.channel import ChannelContext, DeliveryError, Notification
-from app.alerts.chat_bots import fitting, passes, refused
 from app.alerts.targets import TargetSettings, check_keys
-from app.alerts.wording import body, title, trial
+from app.alerts.wire.answers import PERMANENT, retry_after
+from app.alerts.wire.chat_bots import fitting, passes, refused
+from app.alerts.wire.wording import body, title, trial
 
 if TYPE_CHECKING:
     from apprise import NotifyType
     from requests import Response
 
-    from app.alerts.connect_guard import Guard
+    from app.alerts.wire.connect_guard import Guard
 
 WHOLE_S = 10.0
 """Seconds for one message, all connections of a service together."""
@@ -52,8 +52,8 @@ class Channel:
         # Apprise and requests take 200 ms to load, which what only names the channel need not pay.
         from apprise import Apprise, AppriseAsset, NotifyFormat, OverflowMode  # noqa: PLC0415
 
-        from app.alerts.connect_guard import guarded  # noqa: PLC0415 - same
-        from app.alerts.overheard import overheard  # noqa: PLC0415 - same
+        from app.alerts.wire.connect_guard import guarded  # noqa: PLC0415 - same
+        from app.alerts.wire.overheard import overheard  # noqa: PLC0415 - same
 
         _mute_logs()
         headline = _harmless(title(notification))

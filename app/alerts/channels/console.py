@@ -7,7 +7,7 @@ from typing import ClassVar
 from app.alerts.channel import ChannelContext, DeliveryError, Notification, Told
 from app.alerts.targets import TargetSettings, check_keys
 from app.alerts.text import visible
-from app.alerts.wording import summary, trial
+from app.alerts.wire.wording import summary, trial
 
 _STYLES = {"critical": "bold white on red", "error": "bold red", "warning": "yellow", "resolved": "green"}
 

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from app.alerts.channel import ChannelContext, Notification
 from app.alerts.targets import TargetSettings, check_http_address, check_keys, plain_headers
-from app.alerts.wording import body, title
+from app.alerts.wire.wording import body, title
 
 Signal = Literal["start", "success", "fail"]
 _BELOW: dict[Signal, str] = {"start": "/start", "success": "", "fail": "/fail"}
@@ -19,7 +19,7 @@ class Channel:
 
     def __init__(self, context: ChannelContext, options: TargetSettings) -> None:
         # httpx takes 60 ms to load, which what only names the channel need not pay.
-        from app.alerts.http_post import Receiver  # noqa: PLC0415
+        from app.alerts.wire.http_post import Receiver  # noqa: PLC0415
 
         self.name = context.target or "heartbeat"
         self._receiver = Receiver(

@@ -5,10 +5,10 @@ import hmac
 import re
 from typing import ClassVar
 
-from app.alerts.alertmanager_body import json_body, webhook_document
 from app.alerts.channel import ChannelContext, Notification
 from app.alerts.targets import TargetSettings, check_http_address, check_keys, plain_headers
-from app.alerts.wording import trial
+from app.alerts.wire.alertmanager_body import json_body, webhook_document
+from app.alerts.wire.wording import trial
 
 SIGNATURE = "X-Gengfu-Signature"
 """`t=<seconds since 1970>,v1=<hex>`: HMAC-SHA256 of `<seconds>.<body>`; the time keeps it from being played back."""
@@ -22,7 +22,7 @@ class Channel:
 
     def __init__(self, context: ChannelContext, options: TargetSettings) -> None:
         # httpx takes 60 ms to load, which what only names the channel need not pay.
-        from app.alerts.http_post import Receiver  # noqa: PLC0415
+        from app.alerts.wire.http_post import Receiver  # noqa: PLC0415
 
         self.name = context.target or "webhook"
         self._clock = context.clock

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 import pytest
 from alert_lab import ZONE, Lab, alert, lab, words
 
-from app.alerts import groups, outbox
-from app.alerts.acknowledgements import Acknowledgements
-from app.alerts.announcer import Announcer
-from app.alerts.matchers import parse_matchers
-from app.alerts.silences import Silences
+from app.alerts.life.acknowledgements import Acknowledgements
+from app.alerts.notices import groups, outbox
+from app.alerts.notices.announcer import Announcer
+from app.alerts.notices.matchers import parse_matchers
+from app.alerts.notices.silences import Silences
 from app.core.clock import ManualClock
 from app.core.database import Database
 from app.core.errors import BadArgument

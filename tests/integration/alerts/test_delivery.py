@@ -9,9 +9,10 @@ import pytest
 from alert_lab import Lab, Target, alert, lab, words
 from sqlalchemy import update
 
-from app.alerts import outbox, target_state
 from app.alerts.channel import DeliveryError, Notification
-from app.alerts.courier import MOST_AN_HOUR
+from app.alerts.delivery import target_state
+from app.alerts.delivery.courier import MOST_AN_HOUR
+from app.alerts.notices import outbox
 from app.core.clock import ManualClock
 from app.core.database import Database
 from app.core.own_tables import alert_outbox

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from alert_lab import NOON, Lab, Target, alert, settings
 
-from app.alerts import outbox
+from app.alerts.notices import outbox
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 

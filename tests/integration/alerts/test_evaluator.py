@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from app.alerts import instance_rows, latest_readings
 from app.alerts.alert import Alert
-from app.alerts.evaluator import Evaluator
-from app.alerts.instance import Instance, Transition
+from app.alerts.life import instance_rows
+from app.alerts.life.evaluator import Evaluator
+from app.alerts.life.instance import Instance, Transition
+from app.alerts.rules import latest_readings
 from app.alerts.settings import AlertSettings
 from app.core.clock import ManualClock
 from app.core.database import Database

@@ -15,13 +15,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from app.alerts import groups, instance_rows
-from app.alerts.acknowledgements import Acknowledgements
 from app.alerts.alert import RANK
 from app.alerts.channel import Notification
-from app.alerts.matchers import parse_matchers
-from app.alerts.rule_parts import Repeat
-from app.alerts.silences import Silences
+from app.alerts.life import instance_rows
+from app.alerts.life.acknowledgements import Acknowledgements
+from app.alerts.notices import groups
+from app.alerts.notices.matchers import parse_matchers
+from app.alerts.notices.silences import Silences
+from app.alerts.rules.rule_parts import Repeat
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from alert_lab import NOON, ZONE, Lab, Target, alert, lab, settings
 
-from app.alerts import day_summary
-from app.alerts.without_database import Without, tell
+from app.alerts.delivery.without_database import Without, tell
+from app.alerts.notices import day_summary
 from app.core.clock import ManualClock
 from app.core.database import Database
 

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from app.alerts.addresses import AddressRefused, check_address, resolved
+from app.alerts.wire.addresses import AddressRefused, check_address, resolved
 
 PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8", "2002:808:808::1"]
 PRIVATE = [

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from app.alerts.channels import known_channels
-from app.alerts.default_rules import DEFAULT_RULES
-from app.alerts.rule import Inhibitor, Rule, Threshold
+from app.alerts.rules.default_rules import DEFAULT_RULES
+from app.alerts.rules.rule import Inhibitor, Rule, Threshold
 from app.alerts.settings import AlertSettings
 from app.core.errors import SettingsError
 from app.core.settings_reader import plain, read

@@ -16,8 +16,8 @@ from receiver import Answer, Receiver, receiving
 from app.alerts.channel import ChannelContext, DeliveryError, Notification
 from app.alerts.channels import apprise as module
 from app.alerts.channels import open_channel
-from app.alerts.connect_guard import guarded
 from app.alerts.targets import TargetSettings
+from app.alerts.wire.connect_guard import guarded
 from app.core.secret import Sealed
 
 

@@ -11,8 +11,8 @@ from alert_messages import a_notification, told
 
 from app.alerts.channel import ChannelContext, DeliveryError, Notification
 from app.alerts.channels import open_channel
-from app.alerts.chat_bots import BOTS, fitting, refused
 from app.alerts.targets import TargetSettings
+from app.alerts.wire.chat_bots import BOTS, fitting, refused
 from app.core.secret import Sealed
 
 URLS = {

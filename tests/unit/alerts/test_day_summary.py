@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.alerts.alert import Alert, Severity
-from app.alerts.day_summary import HISTORY, record
+from app.alerts.notices.day_summary import HISTORY, record
 from app.core.errors import OutputUnwritable
 
 ZONE = ZoneInfo("Asia/Shanghai")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from alert_lab import NOON, an_instance
 
-from app.alerts.decision import Decision, Mark, Wishes, decide, marked
-from app.alerts.suppression import Flags
+from app.alerts.notices.decision import Decision, Mark, Wishes, decide, marked
+from app.alerts.notices.suppression import Flags
 
 HOUR = timedelta(hours=1)
 REPEAT = timedelta(hours=4)

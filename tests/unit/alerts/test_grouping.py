@@ -7,8 +7,8 @@ import pytest
 from alert_lab import NOON, ZONE, an_instance
 
 from app.alerts.channel import Notification
-from app.alerts.decision import Decision, Mark
-from app.alerts.grouping import Group, Saying, compose, group_key, group_labels
+from app.alerts.notices.decision import Decision, Mark
+from app.alerts.notices.grouping import Group, Saying, compose, group_key, group_labels
 
 HOUR = timedelta(hours=1)
 GROUP = Group(target="ops", key="k", labels={"alertname": "Trouble"})

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from receiver import Answer, Receiver, receiving
 
-from app.alerts import http_post
-from app.alerts.answers import retry_after
 from app.alerts.channel import DeliveryError
-from app.alerts.http_post import LONGEST_ANSWER, Limits
+from app.alerts.wire import http_post
+from app.alerts.wire.answers import retry_after
+from app.alerts.wire.http_post import LONGEST_ANSWER, Limits
 from app.core.clock import ManualClock, SystemClock
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)

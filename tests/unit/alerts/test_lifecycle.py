@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.alerts.alert import Alert, Severity, fingerprint_of
-from app.alerts.flapping import held_until
-from app.alerts.instance import Instance, Transition
-from app.alerts.lifecycle import Step, advance, advance_outside, expire
-from app.alerts.readings import RULE_FAILED, Reading
-from app.alerts.rule import Rule
+from app.alerts.life.flapping import held_until
+from app.alerts.life.instance import Instance, Transition
+from app.alerts.life.lifecycle import Step, advance, advance_outside, expire
+from app.alerts.rules.readings import RULE_FAILED, Reading
+from app.alerts.rules.rule import Rule
 from app.alerts.settings import AlertSettings
 from app.core.settings_reader import read
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from app.alerts.matchers import Matcher, parse_matcher, parse_matchers
+from app.alerts.notices.matchers import Matcher, parse_matcher, parse_matchers
 
 LABELS = {"alertname": "DiskUsageHigh", "severity": "warning", "mount": "/数据 盘"}
 

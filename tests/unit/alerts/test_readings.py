@@ -4,8 +4,8 @@ import pytest
 
 from app.alerts.alert import Severity
 from app.alerts.facts import FAMILIES, SOURCES, facts_of, family_of
-from app.alerts.readings import RULE_FAILED, Reading, read_facts, wilson
-from app.alerts.rule import Rule
+from app.alerts.rules.readings import RULE_FAILED, Reading, read_facts, wilson
+from app.alerts.rules.rule import Rule
 from app.alerts.settings import AlertSettings
 from app.core.settings_reader import read
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.alerts.rule import Rule
-from app.alerts.rule_tests import MOST_LOOKS, TestOutcome, read_tests, run_test, series
+from app.alerts.life.rule_tests import MOST_LOOKS, TestOutcome, read_tests, run_test, series
+from app.alerts.rules.rule import Rule
 from app.alerts.settings import default_rules
 from app.core.errors import BadArgument
 from app.core.settings_reader import read

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from alert_lab import NOON, ZONE, an_instance
 
-from app.alerts.decision import Mark, Wishes
-from app.alerts.grouping import Group, compose
-from app.alerts.instance import Instance
-from app.alerts.settling import Outlook, Settled, Waiting, as_known, given_up, got, known_after, settle
-from app.alerts.suppression import Flags
+from app.alerts.life.instance import Instance
+from app.alerts.notices.decision import Mark, Wishes
+from app.alerts.notices.grouping import Group, compose
+from app.alerts.notices.settling import Outlook, Settled, Waiting, as_known, given_up, got, known_after, settle
+from app.alerts.notices.suppression import Flags
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 

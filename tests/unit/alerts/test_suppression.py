@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from alert_lab import NOON, an_instance
 
-from app.alerts.matchers import parse_matchers
-from app.alerts.rule import Rule
-from app.alerts.silences import Silence
-from app.alerts.suppression import Flags, Inhibitors, flags, rules_that_inhibit
-from app.alerts.windows import parse_window
+from app.alerts.notices.matchers import parse_matchers
+from app.alerts.notices.silences import Silence
+from app.alerts.notices.suppression import Flags, Inhibitors, flags, rules_that_inhibit
+from app.alerts.rules.rule import Rule
+from app.alerts.rules.windows import parse_window
 from app.core.settings_reader import read
 
 HOUR = timedelta(hours=1)

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.alerts.windows import Window, parse_window
+from app.alerts.rules.windows import Window, parse_window
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 

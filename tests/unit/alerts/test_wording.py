@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from alert_messages import FIRED, a_notification, told
 
-from app.alerts.outbox import OVERFLOW
-from app.alerts.wording import HELD_BACK, body, span, summary, title, trial
+from app.alerts.notices.outbox import OVERFLOW
+from app.alerts.wire.wording import HELD_BACK, body, span, summary, title, trial
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.alerts.readings import Reading, read_facts
+from app.alerts.rules.readings import Reading, read_facts
 from app.alerts.settings import AlertSettings
 from app.core.database import Database, DatabaseSettings
 from app.core.migrate import upgrade

@@ -1,0 +1,1 @@
+"""Bringing what was written down to people, again and again until it arrives."""

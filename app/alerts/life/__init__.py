@@ -1,0 +1,1 @@
+"""The life of an alert: from pending over firing to resolved, kept in the database."""

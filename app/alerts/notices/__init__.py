@@ -1,0 +1,1 @@
+"""What is to be said to whom, and when: decided, grouped and written down to be sent."""

@@ -1,0 +1,1 @@
+"""What the alert rules are, and what they find in the facts."""

@@ -1,0 +1,1 @@
+"""What channels build on: texts, bodies, and requests that go nowhere they must not."""
