@@ -153,6 +153,25 @@ def test_a_day_without_tasks_warns_once_and_says_nothing_of_rates() -> None:
 
 
 @pytest.mark.parametrize(
+    ("expected", "found"), [(None, "warning"), (0.0, None), (4.9, None), (5.0, None), (5.1, "warning"), (98, "warning")]
+)
+def test_a_day_without_tasks_is_told_only_where_more_than_five_were_expected(
+    expected: float | None, found: str | None
+) -> None:
+    history = [{"date": "2026-03-08", "expected": 400.0}, {"date": "2026-03-09", "expected": expected}]
+    document = report(total=0, failure_rate=None) | {"trend_analysis": {"history": history}}
+    levels = [one.level for one in readings(document, "daily") if one.rule_id == "no_tasks_processed"]
+    assert levels == ([found] if found else [])
+
+
+def test_what_another_day_expected_says_nothing_of_this_one() -> None:
+    document = report(total=0, failure_rate=None) | {
+        "trend_analysis": {"history": [{"date": "2026-03-08", "expected": 0.0}]}
+    }
+    assert [one.level for one in readings(document, "daily") if one.rule_id == "no_tasks_processed"] == ["warning"]
+
+
+@pytest.mark.parametrize(
     ("errors", "fires"),
     [
         ({"二维码识别错误": 10, "物流查询错误": 10}, False),
