@@ -6,18 +6,18 @@ _FEWEST_ROWS = 100
 _SHORT_BATCHES = 3
 _MOST_FAILURES = 3
 _FEWEST_WORTH_WHILE = 1000
-"""A batch costs some 10 ms whatever its size: where so few rows take long, the machine is busy, and smaller batches
+"""A batch costs some 3 ms whatever its size: where so few rows take long, the machine is busy, and smaller batches
 would keep it busier and delete less."""
 _TOO_LONG_S = 1.0
 """Unless it takes that long: then it is the rows."""
-_SHORT_S, _LONG_S = 0.05, 0.1
-_AIM_S = 0.075
+_SHORT_S, _LONG_S = 0.035, 0.07
+_AIM_S = 0.05
 """Neither mostly round trips nor long enough for anybody to wait for."""
 
 
 @dataclass(kw_only=True)
 class BatchSize:
-    """Half after each time-out; else towards batches of 75 ms: fewer after a long one, more after three short ones."""
+    """Half after each time-out; else towards batches of 50 ms: fewer after a long one, more after three short ones."""
 
     most: int
     rows: int

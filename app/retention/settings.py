@@ -96,9 +96,9 @@ class RetentionSettings(Section):
     temp_age: Literal["modified", "newest"] = "modified"
     """`modified`: since the last change of content; `newest`: also since the last access and status change."""
     batch_size: Annotated[int, Meta(ge=100, le=20000)] = 10_000
-    """Most rows in one transaction. It starts at 5,000 (SQLite 1,000), goes towards transactions of 75 ms, and
+    """Most rows in one transaction. It starts at 5,000 (SQLite 1,000), goes towards transactions of 50 ms, and
     halves while the database is busy."""
-    connections: Annotated[int, Meta(ge=1, le=4)] = 1
+    connections: Annotated[int, Meta(ge=1, le=4)] = 2
     """Connections over which the rows of one rule are deleted at the same time on PostgreSQL; SQLite has one writer."""
     max_seconds: Annotated[int, Meta(ge=1, le=86400)] = 1500
     max_replay_lag_s: Annotated[int, Meta(ge=0, le=86400)] = 0

@@ -52,22 +52,22 @@ def test_a_batch_grows_after_three_short_ones_up_to_the_setting() -> None:
         assert size.rows == expected
 
 
-def test_a_batch_grows_towards_75_ms() -> None:
+def test_a_batch_grows_towards_50_ms() -> None:
     size = BatchSize(most=10_000, rows=1000)
     for _ in range(3):
-        size.succeeded(0.048)
-    assert size.rows == 1562
+        size.succeeded(0.034)
+    assert size.rows == 1470
 
 
 def test_only_short_batches_in_a_row_make_it_grow() -> None:
     size = BatchSize(most=10_000, rows=200)
-    for seconds in (0.049, 0.049, 0.05) * 10:
+    for seconds in (0.034, 0.034, 0.035) * 10:
         size.succeeded(seconds)
     assert size.rows == 200
 
 
 @pytest.mark.parametrize(
-    ("seconds", "rows"), [(0.1, 4000), (0.125, 2400), (0.16, 2000), (0.99, 2000), (1.0, 2000), (1.5, 200), (60, 100)]
+    ("seconds", "rows"), [(0.07, 4000), (0.0875, 2285), (0.11, 2000), (0.99, 2000), (1.0, 2000), (1.5, 133), (60, 100)]
 )
 def test_a_batch_that_took_long_is_followed_by_one_that_should_not(seconds: float, rows: int) -> None:
     size = BatchSize(most=10_000, rows=4000)
