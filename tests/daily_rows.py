@@ -1,7 +1,9 @@
 """The application's rows for tests of the daily report, and the report over them."""
 
 import json
+from collections.abc import Iterable
 from datetime import date, datetime
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -46,12 +48,16 @@ def task(number: int, created: datetime, status: str = "completed", **more: Any)
     } | more
 
 
-def put(database: Database, rows: list[dict[str, Any]]) -> None:
-    with database.write() as connection:
+_AT_ONCE = 20_000
+
+
+def put(database: Database, rows: Iterable[dict[str, Any]]) -> None:
+    left = iter(rows)
+    with database.write(deadline_s=600) as connection:
         connection.execute(delete(schema.tasks))
         connection.execute(delete(daily_rollup))
-        if rows:
-            connection.execute(insert(schema.tasks), rows)
+        while portion := list(islice(left, _AT_ONCE)):
+            connection.execute(insert(schema.tasks), portion)
 
 
 def comparable(document: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from app.alerts.channel import ChannelContext, Notification, Told
-from app.alerts.targets import TargetSettings, check_http_address, check_keys, plain_headers
+from app.alerts.targets import TargetSettings, check_http_address, check_keys
 from app.alerts.wire.alertmanager_body import annotations, instant, json_body, labels
+from app.alerts.wire.receivers import receiver_of
 from app.alerts.wire.wording import trial
 
 _PUSH = "/api/v2/alerts"
@@ -23,18 +24,10 @@ class Channel:
     grouped: ClassVar[bool] = True
 
     def __init__(self, context: ChannelContext, options: TargetSettings) -> None:
-        # httpx takes 60 ms to load, which what only names the channel need not pay.
-        from app.alerts.wire.http_post import Receiver  # noqa: PLC0415
-
         self.name = context.target or "alertmanager"
         self._clock = context.clock
         self._below = "" if options.url.get_secret_value().rstrip("/").endswith(_PUSH) else _PUSH
-        self._receiver = Receiver(
-            options.url.get_secret_value(),
-            clock=context.clock,
-            allow_private=options.allow_private,
-            headers=plain_headers(options),
-        )
+        self._receiver = receiver_of(options, context.clock)
 
     @classmethod
     def check(cls, options: TargetSettings) -> None:

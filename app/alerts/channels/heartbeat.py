@@ -3,7 +3,8 @@
 from typing import ClassVar, Literal
 
 from app.alerts.channel import ChannelContext, Notification
-from app.alerts.targets import TargetSettings, check_http_address, check_keys, plain_headers
+from app.alerts.targets import TargetSettings, check_http_address, check_keys
+from app.alerts.wire.receivers import receiver_of
 from app.alerts.wire.wording import body, title
 
 Signal = Literal["start", "success", "fail"]
@@ -18,16 +19,8 @@ class Channel:
     grouped: ClassVar[bool] = True
 
     def __init__(self, context: ChannelContext, options: TargetSettings) -> None:
-        # httpx takes 60 ms to load, which what only names the channel need not pay.
-        from app.alerts.wire.http_post import Receiver  # noqa: PLC0415
-
         self.name = context.target or "heartbeat"
-        self._receiver = Receiver(
-            options.url.get_secret_value(),
-            clock=context.clock,
-            allow_private=options.allow_private,
-            headers=plain_headers(options),
-        )
+        self._receiver = receiver_of(options, context.clock)
 
     @classmethod
     def check(cls, options: TargetSettings) -> None:

@@ -6,8 +6,9 @@ import re
 from typing import ClassVar
 
 from app.alerts.channel import ChannelContext, Notification
-from app.alerts.targets import TargetSettings, check_http_address, check_keys, plain_headers
+from app.alerts.targets import TargetSettings, check_http_address, check_keys
 from app.alerts.wire.alertmanager_body import json_body, webhook_document
+from app.alerts.wire.receivers import receiver_of
 from app.alerts.wire.wording import trial
 
 SIGNATURE = "X-Gengfu-Signature"
@@ -21,18 +22,10 @@ class Channel:
     grouped: ClassVar[bool] = True
 
     def __init__(self, context: ChannelContext, options: TargetSettings) -> None:
-        # httpx takes 60 ms to load, which what only names the channel need not pay.
-        from app.alerts.wire.http_post import Receiver  # noqa: PLC0415
-
         self.name = context.target or "webhook"
         self._clock = context.clock
         self._secret = options.hmac_secret.get_secret_value().encode()
-        self._receiver = Receiver(
-            options.url.get_secret_value(),
-            clock=context.clock,
-            allow_private=options.allow_private,
-            headers=plain_headers(options),
-        )
+        self._receiver = receiver_of(options, context.clock)
 
     @classmethod
     def check(cls, options: TargetSettings) -> None:
