@@ -17,7 +17,7 @@ from app.alerts.channels import open_target
 from app.alerts.channels.heartbeat import Signal
 from app.alerts.delivery import without_database
 from app.alerts.delivery.deliverer import Deliverer, DeliveryReport
-from app.alerts.delivery.without_database import Without
+from app.alerts.delivery.without_database import Memory, Without
 from app.alerts.facts import Document
 from app.alerts.heartbeats import beat, heartbeat_targets
 from app.alerts.life.acknowledgements import Acknowledgements
@@ -71,6 +71,7 @@ class AlertDesk:
         self._evaluator = Evaluator(context.database, context.clock, self._settings, self._announcer.announce)
         self._deliverer = Deliverer(context.database, context.clock, self._settings, self.open_target)
         self._beating: threading.Thread | None = None
+        self._memory = Memory()
 
     def open_target(self, name: str) -> Channel:
         """Return the channel of a target. Raises ModuleNotFoundError where there is none."""
@@ -171,6 +172,7 @@ class AlertDesk:
             open_target=self.open_target,
             reports=self._context.settings.paths.alert_reports,
             at=self._context.clock.now().astimezone(self._context.zone),
+            memory=self._memory,
         )
         return Taken(open=len(alerts), events=without.events, without=without)
 

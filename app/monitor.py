@@ -6,7 +6,8 @@ Every worker and every beat has one; a lease lets one of all look at a time. So 
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -72,31 +73,44 @@ class Monitor:
         self._why: dict[str, str] = {}
         self._worst: Document | None = None
         self._due: dict[str, float] = {}
+        self._blind: dict[str, dict[str, Any]] = {}
         self._broker: Document | None = None
+        self._latency_s: dict[str, float] = {}
+        self._ended = False
 
     def look(self) -> list[str]:
-        """Look once at all that is due; return the families that were judged. Never raises what a probe raises."""
+        """Look once at all that is due; return the families that were judged. Never raises what a probe raises.
+
+        What is due to be sent is sent even where what was seen can't be judged: the error is raised after that.
+        """
         self._broker = None
-        trouble: list[dict[str, Any]] = []
-        reachable = self._ask_database()
+        try:
+            return self._judged(reachable=self._ask_database())
+        finally:
+            self._desk.watch_pass()
+
+    def _judged(self, *, reachable: bool) -> list[str]:
         self._tell_again_what_was_told_without_database(reachable=reachable)
-        seen = {name: self._seen(name, look, trouble) for name, look in self._looks(reachable=reachable).items()}
+        seen = {name: self._seen(name, look) for name, look in self._looks(reachable=reachable).items()}
         documents = {family: document for family, document in seen.items() if document is not None}
         self._desk.observe(documents, sparse=False)
         if reachable:
-            self._desk.assert_outside(trouble, source="monitor", complete=True)
+            self._desk.assert_outside(list(self._blind.values()), source="monitor", complete=True)
             self._leave_sign()
-        self._desk.watch_pass()
         return list(documents)
 
     def rest(self) -> None:
-        """Forget since when this process has watched: another one does."""
+        """Forget since when this process has watched, and what it saw: another one does so now."""
         self._since = None
+        self._worst = None
         self._failures.clear()
+        self._why.clear()
         self._due.clear()
+        self._blind.clear()
 
     def end(self) -> None:
-        """Take back the sign of life: nobody shall wonder why it grows old."""
+        """Take back the sign of life: nobody shall wonder why it grows old. A look that is going on leaves none."""
+        self._ended = True
         self._signs.take_back(MONITOR)
 
     def _looks(self, *, reachable: bool) -> dict[str, _Look]:
@@ -110,25 +124,29 @@ class Monitor:
             "schedule": _Look(probe=self._schedule, every_s=_A_MINUTE_S),
         }
 
-    def _seen(self, family: str, look: _Look, trouble: list[dict[str, Any]]) -> Document | None:
+    def _seen(self, family: str, look: _Look) -> Document | None:
         now = self._context.clock.monotonic()
         if now < self._due.get(family, float("-inf")):
             return None
         self._due[family] = now + look.every_s
         try:
-            return look.probe()
+            found = look.probe()
         except GengfuError as error:
             log.warning("not_seen", family=family, error=str(error))
         except Exception as error:  # one probe that breaks must not blind the others; the alert names it
             log.exception("probe_failed", family=family)
-            trouble.append(_blind(family, error))
+            # Until it works again: families are not looked at in every pass.
+            self._blind[family] = _blind(family, error)
+        else:
+            self._blind.pop(family, None)
+            return found
         return None
 
     def _ask_database(self) -> bool:
         now = self._context.clock.now()
         try:
             self._context.prepare_own_tables()
-            with self._context.database.read(deadline_s=DEADLINE_S) as connection:
+            with self._timed("database"), self._context.database.read(deadline_s=DEADLINE_S) as connection:
                 connection.execute(select(1))
             self._since = self._since or self._watched_since(now)
         except GengfuError as error:
@@ -149,19 +167,33 @@ class Monitor:
             self._answered("broker")
         elif broker["status"] == "critical":
             self._failed("broker", str(broker["detail"]))
-        # What can't be asked at all, such as RabbitMQ without Celery, is neither well nor ill.
+        else:  # what can't be asked at all, such as RabbitMQ without Celery, is neither well nor ill
+            self._failures.pop("broker", None)
         told = [name for name in ("broker", "database") if name in self._failures]
-        services = [{"name": name, "failures": self._failures[name], "why": self._why.get(name, "")} for name in told]
-        document = {"services": services}
+        document = {"services": [self._service(name) for name in told]}
         if self._failures["database"]:
             self._worst = document
         return document
 
+    def _service(self, name: str) -> dict[str, Any]:
+        failures = self._failures[name]
+        latency_s = None if failures else self._latency_s.get(name)
+        return {"name": name, "failures": failures, "why": self._why.get(name, ""), "latency_s": latency_s}
+
     def _broker_facts(self) -> Document:
         """Asked once in a pass."""
         if self._broker is None:
-            self._broker = broker_facts(self._context)
+            with self._timed("broker"):
+                self._broker = broker_facts(self._context)
         return self._broker
+
+    @contextmanager
+    def _timed(self, service: str) -> Iterator[None]:
+        """Note how long a service takes to answer; one that does not has no time."""
+        started = self._context.clock.monotonic()
+        self._latency_s.pop(service, None)
+        yield
+        self._latency_s[service] = round(self._context.clock.monotonic() - started, 3)
 
     def _tell_again_what_was_told_without_database(self, *, reachable: bool) -> None:
         """Enter into the database, once it is back, what was told without it: its end is then told as well."""
@@ -220,6 +252,8 @@ class Monitor:
         self._why[service] = why
 
     def _leave_sign(self) -> None:
+        if self._ended:
+            return
         now = self._context.clock.now()
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "since": (self._since or now).isoformat()}
         try:

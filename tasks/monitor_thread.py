@@ -6,12 +6,16 @@ import secrets
 import socket
 import threading
 
+import structlog
+
 from app.alerting import AlertDesk
 from app.context import Context
 from app.monitor import Monitor
 from app.watchman import Watchman, WorkerFacts
 from tasks import base
 from tasks.registry import minimum_durations
+
+log = structlog.get_logger("gengfu.monitor")
 
 _LONGEST_WAIT_S = 15.0
 _END_WITHIN_S = 5.0
@@ -41,10 +45,16 @@ class MonitorThread:
         while True:
             with _between_forks:
                 self._watchman.turn()
-                # No connection is open while the process forks: parent and child would share it.
-                self._context.database.dispose()
+                self._disconnect()
             if self._end.wait(self._context.settings.health.interval_s):
                 return
+
+    def _disconnect(self) -> None:
+        """No connection is open while the process forks: parent and child would share it."""
+        try:
+            self._context.database.dispose()
+        except Exception:  # without this thread nobody would be told of anything
+            log.exception("monitor_not_disconnected")
 
 
 def start(*, worker: WorkerFacts | None = None) -> None:

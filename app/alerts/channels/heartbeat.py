@@ -29,13 +29,12 @@ class Channel:
         check_http_address(options)
 
     def send(self, notification: Notification) -> None:
-        """Signal `fail` while something fires and `success` when that is over. Raises DeliveryError.
+        """Signal `fail` for what fires. Raises DeliveryError.
 
-        A digest says nothing new to such a service and is passed over.
+        That all is well again is for the sign of life to say, which knows all that fires: a message knows one group.
         """
-        if notification.kind != "digest":
-            signal: Signal = "fail" if notification.status == "firing" else "success"
-            self.ping(signal, f"{title(notification)}\n\n{body(notification)}")
+        if notification.kind != "digest" and notification.status == "firing":
+            self.ping("fail", f"{title(notification)}\n\n{body(notification)}")
 
     def test(self) -> str:
         """Signal `success` and return what was done. Raises DeliveryError."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -41,6 +41,31 @@ class Without:
     undelivered: Sequence[Alert] = ()
 
 
+_AGAIN_AFTER = timedelta(hours=1)
+"""Where not even the day's file can be written, nobody knows of repeats but this process."""
+
+
+@dataclass(kw_only=True)
+class Memory:
+    """What a process remembers of what it told: the days' files stand on the disk that may be the trouble."""
+
+    owed: dict[str, dict[str, Notification]] = field(default_factory=dict)
+    """Target -> fingerprint -> what it did not take."""
+    told_at: dict[str, datetime] = field(default_factory=dict)
+    """Fingerprint -> when it last reached somebody."""
+
+    def owed_to(self, recipient: Recipient, fingerprints: AbstractSet[str]) -> list[Notification]:
+        """Return what a target did not take of these alerts."""
+        owed = self.owed.get(recipient.name, {})
+        return [one for print_, one in owed.items() if print_ in fingerprints]
+
+    def note(self, recipient: Recipient, said: Sequence[Notification], reached: AbstractSet[str], at: datetime) -> None:
+        """Note what a target took and what it did not."""
+        wanted = {_print_of(one): one for one in said if recipient.wants(one.alerts[0].alert.severity)}
+        self.owed[recipient.name] = {print_: one for print_, one in wanted.items() if print_ not in reached}
+        self.told_at |= dict.fromkeys(reached, at)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Message:
     notification: Notification
@@ -56,20 +81,27 @@ def tell(
     reports: Path,
     at: datetime,
     budget_s: float = BUDGET_S,
+    memory: Memory | None = None,
 ) -> Without:
     """Tell every target of `alerts` and return what became of that; `at` is now, in the zone in which people read it.
 
-    `reports` is the folder of the days' summaries. Ends are not told: only the database knows them.
+    `reports` is the folder of the days' summaries. What a target did not take it is told again the next
+    time it is handed in with the same `memory`. Ends are not told: only the database knows them.
     """
     if not settings.enabled or not alerts:
         return Without()
-    due = _due(alerts, reports, at)
-    if not due:
+    memory = memory or Memory()
+    due = _due(alerts, reports, at, memory)
+    now = {alert.fingerprint for alert in alerts} - {_print_of(one) for one in due}
+    given = [(one, [*due, *memory.owed_to(one, now)]) for one in recipients(settings)]
+    sendings = [_Sending(one, _messages(one, said, at), open_target) for one, said in given]
+    if not any(one.messages for one in sendings):
         return Without(held_back=len(alerts))
-    sendings = [_Sending(one, _messages(one, due, at), open_target) for one in recipients(settings)]
     _send_all([one for one in sendings if one.messages], budget_s)
+    for sending, (recipient, said) in zip(sendings, given, strict=True):
+        memory.note(recipient, said, sending.reached, at)
     reached = frozenset[str]().union(*(one.reached for one in sendings))
-    left = [one.alerts[0].alert for one in due if one.alerts[0].alert.fingerprint not in reached]
+    left = [one.alerts[0].alert for one in due if _print_of(one) not in reached]
     return Without(
         told=len(due) - len(left),
         held_back=len(alerts) - len(due),
@@ -79,13 +111,20 @@ def tell(
     )
 
 
-def _due(alerts: Sequence[Alert], reports: Path, at: datetime) -> list[Notification]:
+def _due(alerts: Sequence[Alert], reports: Path, at: datetime, memory: Memory) -> list[Notification]:
     try:
         return record(reports, alerts, at).due
     except OutputUnwritable as error:
-        # Better told twice than not at all.
         _log.error("alert_summary_failed", error=str(error))
-        return unrecorded(alerts, at)
+        return [one for one in unrecorded(alerts, at) if not _is_fresh(memory.told_at.get(_print_of(one)), at)]
+
+
+def _is_fresh(told_at: datetime | None, at: datetime) -> bool:
+    return told_at is not None and at - told_at < _AGAIN_AFTER
+
+
+def _print_of(notification: Notification) -> str:
+    return notification.alerts[0].alert.fingerprint
 
 
 def _messages(recipient: Recipient, due: Sequence[Notification], at: datetime) -> list[_Message]:

@@ -77,11 +77,18 @@ class Announcer:
             looked_at=sum(map(len, due.values())),
             digests=self._digests(connection, view, targets),
             buried=_bury_of_gone_targets(connection, self._settings, at),
-            pruned=outbox.prune(connection, at),
+            pruned=outbox.prune(connection, at) + groups.prune(connection),
         )
 
-    def _settle(self, connection: Connection, view: View, recipient: Recipient, labels: Labels) -> None:
-        """Make the next message of each of these groups."""
+    def _settle(
+        self,
+        connection: Connection,
+        view: View,
+        recipient: Recipient,
+        labels: Labels,
+        settled_before: frozenset[str] = frozenset(),
+    ) -> None:
+        """Make the next message of each of these groups, and of those that alerts in them were told in before."""
         if not labels:
             return
         locked = groups.lock(connection, recipient.name, labels)
@@ -91,7 +98,9 @@ class Announcer:
         outbox.supersede(connection, [row_id for one in settled for row_id in one.replaced])
         outbox.enqueue(connection, [self._draft(one, view.at) for one in settled if one.sayings])
         groups.save(connection, [one.group for one in settled if one.group != locked[one.group.key]])
-        self._settle(connection, view, recipient, moved)
+        # Two alerts that have changed places name each other's group for as long as messages of both are on their way.
+        done = settled_before | set(locked)
+        self._settle(connection, view, recipient, {key: moved[key] for key in moved if key not in done}, done)
 
     def _draft(self, settled: Settled, at: datetime) -> Draft:
         group = settled.group

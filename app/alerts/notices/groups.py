@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, String, bindparam, cast, delete, exists, select, update
 
 from app.alerts.notices.decision import Mark
 from app.alerts.notices.grouping import Group
-from app.core.own_tables import notify_group
+from app.core.own_tables import alert_outbox, notify_group
 from app.core.upsert import insert_into
 
 AT_ONCE = 500
@@ -62,6 +62,20 @@ def due(connection: Connection, at: datetime) -> dict[str, list[str]]:
     for target, key in connection.execute(query.order_by(notify_group.c.channel, notify_group.c.group_key)):
         found.setdefault(target, []).append(key)
     return found
+
+
+def prune(connection: Connection) -> int:
+    """Forget groups that nobody knows anything of any more; return how many.
+
+    One whose messages still stand in the outbox stays: made anew it would give the next message an old one's key.
+    """
+    has_messages = exists().where(
+        alert_outbox.c.channel == notify_group.c.channel, alert_outbox.c.group_key == notify_group.c.group_key
+    )
+    idle = (notify_group.c.next_at.is_(None), cast(notify_group.c.told, String) == "{}", ~has_messages)
+    # What events were told, under the channel without a name, is removed with the events.
+    gone = delete(notify_group).where(notify_group.c.channel != "", *idle)
+    return max(connection.execute(gone).rowcount, 0)
 
 
 def told(connection: Connection, target: str, key: str) -> dict[str, Mark]:

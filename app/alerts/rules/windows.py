@@ -75,9 +75,12 @@ def _time(row: Mapping[Any, Any], key: str) -> time:
     value = row.get(key)
     try:
         # The end of a day is that of the next day's beginning.
-        return time.fromisoformat("00:00" if value == _MIDNIGHT_AFTER and key == "to" else value)  # type: ignore[arg-type]
+        found = time.fromisoformat("00:00" if value == _MIDNIGHT_AFTER and key == "to" else value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{key} {value!r} is no time of day; write it like '22:30'") from error
+    if found.tzinfo is not None:
+        raise ValueError(f"{key} {value!r} names a zone; write the time like '22:30' and the zone as timezone")
+    return found
 
 
 def _zone(name: object, default: ZoneInfo | None) -> ZoneInfo:

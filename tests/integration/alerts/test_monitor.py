@@ -83,8 +83,8 @@ def test_a_pass_sees_every_family_and_sends_what_is_due(context: Context, desk: 
     assert desk.last("system") == {"cpu_percent": 5.0, "memory_percent": 50.0}
     assert desk.last("queues") == {"depths": {"file": 3, "receipt": 0}, "wait_p95_s": None, "wait_samples": 0}
     assert desk.last("services")["services"] == [
-        {"name": "broker", "failures": 0, "why": ""},
-        {"name": "database", "failures": 0, "why": ""},
+        {"name": "broker", "failures": 0, "why": "", "latency_s": 0.0},
+        {"name": "database", "failures": 0, "why": "", "latency_s": 0.0},
     ]
     assert desk.last("disk")["mounts"][0]["forecast"]["verdict"]
 
@@ -106,10 +106,15 @@ def test_failures_in_a_row_are_counted_and_an_answer_ends_them(
     broker.update(status="critical", available=False, detail="拒绝连接", queues={})
     monitor.look()
     monitor.look()
-    assert desk.last("services")["services"][0] == {"name": "broker", "failures": 2, "why": "拒绝连接"}
+    assert desk.last("services")["services"][0] == {
+        "name": "broker",
+        "failures": 2,
+        "why": "拒绝连接",
+        "latency_s": None,
+    }
     broker.update(status="ok", available=True)
     monitor.look()
-    assert desk.last("services")["services"][0] == {"name": "broker", "failures": 0, "why": ""}
+    assert desk.last("services")["services"][0] == {"name": "broker", "failures": 0, "why": "", "latency_s": 0.0}
 
 
 def test_a_broker_that_only_celery_can_ask_is_neither_well_nor_ill(
@@ -118,6 +123,59 @@ def test_a_broker_that_only_celery_can_ask_is_neither_well_nor_ill(
     broker.update(status="unknown", available=False, why="amqp brokers can only be asked by a Celery process")
     Monitor(context, desk).look()
     assert [service["name"] for service in desk.last("services")["services"]] == ["database"]
+
+
+def test_a_broker_that_can_no_longer_be_asked_is_not_called_down_for_ever(
+    context: Context, desk: FakeDesk, broker: dict[str, Any]
+) -> None:
+    monitor = Monitor(context, desk)
+    broker.update(status="critical", available=False, detail="拒绝连接", queues={})
+    monitor.look()
+    broker.update(status="unknown", available=False)
+    monitor.look()
+    assert [service["name"] for service in desk.last("services")["services"]] == ["database"]
+
+
+def test_a_probe_that_is_not_looked_at_each_time_stays_blind_until_it_works(
+    context: Context, desk: FakeDesk, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = False
+
+    def disks(_context: Context) -> dict[str, Any]:
+        if not works:
+            raise ZeroDivisionError
+        return {"mounts": [], "errors": []}
+
+    monkeypatch.setattr(monitor_module, "measured_disks", disks)
+    monitor = Monitor(context, desk)
+    for _ in range(4):
+        monitor.look()
+        clock.advance(HALF_A_MINUTE)
+    assert [[one["labels"]["family"] for one in told] for told in desk.outside] == [["disk"]] * 4
+    works = True
+    monitor.look()
+    assert desk.outside[-1] == []
+
+
+def test_what_is_due_is_sent_though_what_was_seen_can_not_be_judged(
+    context: Context, desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def observe(*_args: object, **_named: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(desk, "observe", observe)
+    with pytest.raises(RecursionError):
+        Monitor(context, desk).look()
+    assert desk.passes == 1
+
+
+def test_a_look_that_ends_after_its_process_was_told_to_leaves_no_sign(context: Context, desk: FakeDesk) -> None:
+    monitor = Monitor(context, desk)
+    monitor.look()
+    assert Signs(context.database).find(MONITOR) is not None
+    monitor.end()
+    monitor.look()
+    assert Signs(context.database).find(MONITOR) is None
 
 
 def test_a_probe_that_breaks_is_told_and_blinds_no_other(
@@ -297,6 +355,24 @@ def test_an_outage_that_was_told_without_the_database_is_entered_when_it_is_back
     monitor.look()
     told = [document["services"][-1]["failures"] for family, document in desk.seen if family == "services"]
     assert told == [3, 0]
+    desk.seen.clear()
+    monitor.look()
+    assert [document["services"][-1]["failures"] for family, document in desk.seen if family == "services"] == [0]
+
+
+def test_an_outage_another_process_watched_the_end_of_is_not_told_later(
+    context: Context, desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.core.errors import DatabaseUnavailable
+
+    def refuse(_context: Context) -> None:
+        raise DatabaseUnavailable("weg")
+
+    monitor = Monitor(context, desk)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.context.Context.prepare_own_tables", refuse)
+        monitor.look()
+    monitor.rest()
     desk.seen.clear()
     monitor.look()
     assert [document["services"][-1]["failures"] for family, document in desk.seen if family == "services"] == [0]

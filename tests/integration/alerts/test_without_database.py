@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from alert_lab import NOON, ZONE, Lab, Target, alert, lab, settings
 
-from app.alerts.delivery.without_database import Without, tell
+from app.alerts.delivery.without_database import Memory, Without, tell
 from app.alerts.notices import day_summary
 from app.core.clock import ManualClock
 from app.core.database import Database
@@ -105,6 +105,40 @@ def test_of_many_alerts_twenty_are_told_and_the_others_counted(targets: dict[str
 def test_without_a_day_file_people_are_told_all_the_same(targets: dict[str, Target], tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file, no folder")
     assert told(targets, tmp_path / "reports", A).told == 1
+
+
+def test_without_a_day_file_nobody_is_told_every_half_minute(targets: dict[str, Target], tmp_path: Path) -> None:
+    (tmp_path / "reports").write_text("a file, no folder")
+    memory = Memory()
+    for half_minutes in range(120):
+        at = AT + timedelta(seconds=30 * half_minutes)
+        told(targets, tmp_path / "reports", A, at=at, memory=memory)
+    assert [len(target.got) for target in targets.values()] == [1, 1]
+    told(targets, tmp_path / "reports", A, at=AT + HOUR, memory=memory)
+    assert [len(target.got) for target in targets.values()] == [2, 2]
+
+
+def test_a_target_that_was_away_is_told_when_it_is_back_and_the_others_not_again(
+    targets: dict[str, Target], tmp_path: Path
+) -> None:
+    memory = Memory()
+    targets["ops"].refuse()
+    told(targets, tmp_path, A, memory=memory)
+    told(targets, tmp_path, A, at=AT + timedelta(minutes=1), memory=memory)
+    targets["ops"].accept()
+    told(targets, tmp_path, A, at=AT + timedelta(minutes=2), memory=memory)
+    told(targets, tmp_path, A, at=AT + timedelta(minutes=3), memory=memory)
+    assert targets["ops"].told() == [("firing", "a")]
+    assert targets["log_files"].told() == [("firing", "a")]
+
+
+def test_what_is_over_before_a_target_is_back_is_not_told_to_it(targets: dict[str, Target], tmp_path: Path) -> None:
+    memory = Memory()
+    targets["ops"].refuse()
+    told(targets, tmp_path, A, memory=memory)
+    targets["ops"].accept()
+    told(targets, tmp_path, B, at=AT + timedelta(minutes=1), memory=memory)
+    assert targets["ops"].told() == [("firing", "b")]
 
 
 @pytest.mark.parametrize("alerts", [[], [A]])

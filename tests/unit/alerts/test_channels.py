@@ -98,6 +98,9 @@ def test_only_what_stays_on_this_machine_is_told_one_by_one(name: str, tmp_path:
 def test_every_event_arrives(sink: Sink, event: Event) -> None:
     status = "resolved" if event == "resolved" else "firing"
     sink.channel.send(a_notification(told(status=status, event=event)))
+    if is_heartbeat(sink.channel) and event == "resolved":
+        assert sink.received() == []  # something else may fire: only the sign of life knows
+        return
     (received,) = sink.received()
     assert "DiskUsageHigh" in received
 

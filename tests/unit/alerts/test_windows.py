@@ -86,6 +86,8 @@ def test_without_a_zone_it_is_that_of_the_settings() -> None:
         ({"form": "1:00"}, 'did you mean "from"'),
         ({"from": "25:00", "to": "06:00"}, "from '25:00' is no time of day"),
         ({"from": "24:00", "to": "06:00"}, "from '24:00' is no time of day"),
+        ({"from": "22:00+08:00", "to": "06:00"}, "from '22:00.08:00' names a zone"),
+        ({"from": "22:00", "to": "06:00Z"}, "to '06:00Z' names a zone"),
         ({"from": "22:00"}, "to None is no time of day"),
         ({"from": "22:00", "to": "06:00", "days": []}, "days \\[\\] are none"),
         ({"from": "22:00", "to": "06:00", "days": ["Mon"]}, 'did you mean "mon"'),
