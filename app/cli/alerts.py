@@ -210,6 +210,9 @@ def replay(numbers: tuple[int, ...], target: str | None, as_json: bool) -> None:
 
     with _ready() as context, context.database.write() as connection:
         again = replayed(connection, context.clock.now(), list(numbers) or None, target)
+        if again < len(set(numbers)):  # raised before the commit: none is sent again
+            named = ", ".join(map(str, sorted(set(numbers))))
+            raise BadArgument(f"not all of {named} are dead messages; `gengfu alerts outbox` shows which there are")
     if as_json:
         _print_json({"messages": again})
     else:

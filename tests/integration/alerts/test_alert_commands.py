@@ -182,6 +182,9 @@ def test_dead_messages_are_told_and_sent_again(run: Run, context: Context, two: 
     (number,) = [
         message["id"] for message in json.loads(run("outbox", "--state", "dead", "--json").stdout)["messages"]
     ][:1]
+    unknown = run("replay", str(number), "99999")
+    assert unknown.exit_code == 2
+    assert f"not all of {number}, 99999 are dead messages" in unknown.output
     assert json.loads(run("replay", str(number), "--json").stdout) == {"messages": 1}
     assert "1 messages" in run("replay", "--to", "console").output
     assert run("outbox").exit_code == 0
