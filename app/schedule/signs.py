@@ -17,6 +17,7 @@ FORGOTTEN_AFTER = timedelta(days=1)
 """A worker that is silent for longer is no longer expected: its machine was given up."""
 DEADLINE_S = 5.0
 """A sign that takes longer is worth nothing; the next one follows soon."""
+_OF_A_WORKER = service_state.c.key.startswith(WORKER, autoescape=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +45,14 @@ class Signs:
         self._database = database
 
     def leave(self, key: str, facts: dict[str, Any], now: datetime) -> None:
-        """Leave or renew a sign."""
+        """Leave or renew a sign, and remove those of workers that are no longer expected."""
         inserted = insert_into(service_state, self._database.dialect).values(key=key, value=facts, updated_at=now)
         renewed = {name: inserted.excluded[name] for name in ("value", "updated_at")}
         with self._database.write(deadline_s=DEADLINE_S) as connection:
             connection.execute(inserted.on_conflict_do_update(index_elements=["key"], set_=renewed))
+            connection.execute(
+                delete(service_state).where(_OF_A_WORKER, service_state.c.updated_at <= now - FORGOTTEN_AFTER)
+            )
 
     def take_back(self, key: str) -> None:
         """Remove the sign of a process that ends as it should."""
@@ -63,9 +67,7 @@ class Signs:
 
     def workers(self, now: datetime) -> list[Sign]:
         """Return the sign of every worker that is expected to live, by name."""
-        of_workers = select(service_state).where(
-            service_state.c.key.startswith(WORKER, autoescape=True), service_state.c.updated_at > now - FORGOTTEN_AFTER
-        )
+        of_workers = select(service_state).where(_OF_A_WORKER, service_state.c.updated_at > now - FORGOTTEN_AFTER)
         with self._database.read(deadline_s=DEADLINE_S) as connection:
             rows = connection.execute(of_workers.order_by(service_state.c.key))
             return [Sign(key=row.key, at=row.updated_at, facts=row.value) for row in rows]

@@ -246,6 +246,8 @@ def test_a_machine_given_up_a_day_ago_is_expected_no_more(context: Context, desk
     signs.leave(WORKER + "lost@vm", {}, clock.now() - timedelta(hours=23, minutes=59))
     Monitor(context, desk).look()
     assert set(silent(desk)) == {"lost@vm"}
+    assert signs.find(WORKER + "old@vm") is None
+    assert signs.find(WORKER + "lost@vm") is not None
 
 
 def test_after_a_night_switched_off_nobody_is_called_silent_before_he_could_speak(
