@@ -18,6 +18,8 @@ from app.alerts.rules.rule import Rule
 RACE = timedelta(seconds=60)
 """A reading older than the state by less comes from a slower evaluator; by more, the clock was set back."""
 CLEAR_FOR = 2
+GONE_AFTER = timedelta(days=7)
+"""What is looked for and not found for so long, such as a mount taken out of the settings, will not come back."""
 
 LISTED = "listed"
 """`rule_hash` of outside alerts whose source always names all it knows."""
@@ -224,3 +226,5 @@ def _missed(walk: _Walk, subject: Subject, rule: Rule, seen: Instance) -> None:
         why = f"there is no figure of {rule.source} for it any more"
         gone = Reading(rule_id=seen.rule, labels=seen.labels, level=seen.level, message=why)
         walk.put(bad(seen, subject, gone, walk.at))
+    elif walk.at - seen.last_seen_at >= GONE_AFTER:
+        walk.put(over(seen, walk.at, f"there was no figure of {rule.source} for it for {GONE_AFTER.days} days"))

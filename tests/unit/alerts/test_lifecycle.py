@@ -247,6 +247,16 @@ def test_a_figure_that_was_not_measured_means_what_its_rule_says(no_data: str, e
     assert life.alert.state == state
 
 
+def test_what_is_looked_for_and_not_found_for_a_week_is_gone_and_by_silence_alone_nothing_is() -> None:
+    life, week = Life(no_data="keep"), 7 * 24 * 60
+    life.see(0, "warning")
+    assert life.read(week - 1, [], ["disk"]) == []
+    assert life.read(week, [], ["queues"]) == []
+    assert life.alert.state == "firing"
+    assert life.read(week, [], ["disk"]) == ["resolved"]
+    assert life.alert.resolve_reason == "there was no figure of disk.usage_percent for it for 7 days"
+
+
 def test_a_kept_alert_says_when_it_was_last_seen_and_one_of_no_data_why_it_stays() -> None:
     kept, bad = Life(no_data="keep"), Life(no_data="alert")
     for life in (kept, bad):
