@@ -9,17 +9,17 @@ import structlog
 from msgspec import structs
 
 from app.alerts.life.evaluator import PARTIAL
-from app.confinement import require_confinement
 from app.context import Context
 from app.core.errors import BadArgument, ExitCode
 from app.counted_days import count_before, why_uncounted
+from app.execution.confinement import require_confinement
+from app.execution.runner import Outcome
 from app.health.checks.disk import check_disks
 from app.observability.structured_logs import ACTIVE_LOGS
 from app.outcomes import nearest_existing, trouble_of
 from app.retention.cleanup import CleanupResult, cleanup_expired
 from app.retention.report_file import add_to_report, cleanup_report_path
 from app.retention.workplace import Stage, Workplace
-from app.runner import Outcome
 from app.schedule.pauses import paused_jobs
 
 log = structlog.get_logger("gengfu.jobs")

@@ -16,6 +16,7 @@ from app.core.errors import BadArgument, GengfuError, UnknownJob
 from app.core.redaction import redact
 from app.core.settings_file import nearest
 from app.counted_days import rewrite_outdated
+from app.execution.runner import JobRun, Outcome, run_job
 from app.health.checks.system import resources
 from app.health.disk_report import append_disk_report, disk_report_path
 from app.health.summary import system_health as look_at_everything
@@ -24,13 +25,12 @@ from app.reporting.daily_report import build_daily_report
 from app.reporting.periods import Kind, Period, build_period_report, parse_period, period_of
 from app.reporting.report_files import parse_day
 from app.reporting.rollups import Rollups
-from app.runner import JobRun, Outcome, run_job
-from app.sampling import broken_limits, broker_facts, disk_history, disk_paths, measured_disks, monitor_silent_s
 from app.schedule.runs import Origin
 from app.service.settings import QUEUES
 from app.settings import Settings
-from app.telling import hand_over, notify
 from app.upkeep import backup, pending, timeouts, tracking
+from app.watch.sampling import broken_limits, broker_facts, disk_history, disk_paths, measured_disks, monitor_silent_s
+from app.watch.telling import hand_over, notify
 
 log = structlog.get_logger("gengfu.jobs")
 

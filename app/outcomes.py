@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from app.core.errors import OutputUnwritable
-from app.runner import Outcome
+from app.execution.runner import Outcome
 
 log = structlog.get_logger("gengfu.jobs")
 

@@ -14,7 +14,6 @@ from typing import Any, TextIO
 
 import msgspec
 
-from app.alerting import AlertDesk
 from app.alerts.notices.grouping import GROUP_WAIT
 from app.alerts.targets import TargetSettings
 from app.context import Context
@@ -22,6 +21,7 @@ from app.core.clock import ManualClock, local_date
 from app.core.secret import Sealed
 from app.demo.create import FAILING_DAYS
 from app.jobs import generate_daily_statistics
+from app.watch.desk import AlertDesk
 
 _AT = time(2, 0)
 _TARGET = "demo"

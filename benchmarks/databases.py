@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from app.core.redaction import redact
 
 _MIB = 1 << 20
-_BUFFERS_MB = 512
+_BUFFERS_MB = 2_048
 _FILE_COPY_SINCE = 150_000  # server_version_num
 
 

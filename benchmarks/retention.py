@@ -243,7 +243,7 @@ def _told(bench: Bench, before: dict[str, Any]) -> dict[str, Any]:
     limit = figures.get("limit", next(iter(figures.values())))
     bench.doubts += _doubts(bench, figures, before)
     print(
-        f"\n{about['kind']} {about['server_version']}, {bench.options.tasks:,} tasks ({about['size_mb']:,} MiB), "
+        f"\n{about['kind']} {about['server_version']}, {bench.sample.tasks:,} tasks ({about['size_mb']:,} MiB), "
         f"{bench.sample.expired:,} expired; {before['cores']} cores; medians of {bench.options.rounds} rounds\n"
         f"waits: updates of a client beside it, ms at 50 % / 99 % / most; alone {bench.alone}\n"
         "drift: time of the last tenth of the transactions over that of the first\n"

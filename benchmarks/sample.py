@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import psutil
 from databases import Stand
 from measure import Progress
+from multiply import multiply
 from sqlalchemy import Connection, create_engine, event, make_url, select, text
 
 from app.core.clock import SystemClock
@@ -29,6 +30,8 @@ EXPIRED = """(status = 'completed' AND completed_at < :completed OR status = 'fa
 """The condition of a row that the default rules delete; for its values see `Sample.cutoffs`."""
 FEWEST = 1_000
 """Below so many rows only the fixed costs show."""
+MOST_WRITTEN = 1_000_000
+"""Rows that are written one by one; more are multiples of them, made by the database."""
 _BYTES_A_TASK = 2_500  # on disk, for the base, one copy and the log of its deletion
 
 
@@ -85,7 +88,10 @@ def require_room(tasks: int, folder: Path) -> None:
 
 
 def build_sample(stand: Stand, folder: Path, tasks: int, seed: int, progress: Progress) -> Sample:
-    """Fill the stand's base with `tasks` tasks and their receipts; files are named, not written."""
+    """Fill the stand's base with `tasks` tasks and their receipts; files are named, not written.
+
+    Above a million it is the nearest multiple of a million.
+    """
     progress.say(f"building {tasks:,} tasks")
     now = datetime.now(UTC).replace(microsecond=0)
     database = Database(stand.base, DatabaseSettings(deadline_s=7200))
@@ -93,12 +99,19 @@ def build_sample(stand: Stand, folder: Path, tasks: int, seed: int, progress: Pr
         upgrade(database)
         for root in _folders(folder).values():
             root.mkdir(parents=True, exist_ok=True)
-        summary = _created(database, folder, tasks, seed, now, progress)
+        times = max(1, round(tasks / MOST_WRITTEN))
+        summary = _created(database, folder, tasks if times == 1 else MOST_WRITTEN, seed, now, progress)
+        if times > 1:
+            progress.say(f"making {times} of each of {summary.tasks:,} tasks")
+            with database.write(deadline_s=7200) as connection:
+                multiply(connection, times)
         init_roots(database, _folders(folder), SystemClock())
     finally:
         database.dispose()
     stand.settle()
-    return Sample(stand=stand, folder=folder, now=now, tasks=tasks, expired=summary.expired_tasks)
+    return Sample(
+        stand=stand, folder=folder, now=now, tasks=summary.tasks * times, expired=summary.expired_tasks * times
+    )
 
 
 @contextmanager

@@ -33,7 +33,8 @@ from sqlalchemy import insert
 from app.context import Context, make_context
 from app.core.migrate import upgrade
 from app.core.own_tables import run, slot
-from app.runner import Outcome, run_job
+from app.execution.runner import Outcome, run_job
+from app.execution.slots import run_slot
 from app.schedule.dispatcher import Dispatcher
 from app.schedule.in_force import Schedules
 from app.schedule.job_spec import JobSpec
@@ -42,7 +43,6 @@ from app.schedule.leases import Leases
 from app.schedule.ledger import Ledger
 from app.schedule.limits import schedule_facts
 from app.schedule.runs import Origin, new_run_id
-from app.slots import run_slot
 from app.views import job_lines
 from tasks.registry import effective_specs
 

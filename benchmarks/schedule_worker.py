@@ -11,7 +11,7 @@ from typing import Any
 from celery import signals
 
 from app.context import Context
-from app.runner import Outcome
+from app.execution.runner import Outcome
 from tasks import registry
 
 QUEUE = "low_priority"

@@ -14,11 +14,11 @@ from celery.exceptions import Retry
 
 from app.context import Context, make_context
 from app.core.errors import BadArgument, GengfuError
+from app.execution.runner import JobRun, Outcome, UseCase, run_job
+from app.execution.slots import run_slot
 from app.observability.structured_logs import configure_logs
-from app.runner import JobRun, Outcome, UseCase, run_job
 from app.schedule.runs import Origin
-from app.slots import run_slot
-from app.telling import hand_over
+from app.watch.telling import hand_over
 from config.celery_settings import is_redis
 from tasks import queue_depth
 from tasks.registry import Job

@@ -5,11 +5,11 @@ from typing import Any
 
 from celery import Celery, Task, signals
 
-from app.confinement import confine_process
 from app.context import Context
+from app.execution.confinement import confine_process
 from app.observability.structured_logs import configure_logs
 from app.service.settings import QUEUES
-from app.watchman import WorkerFacts
+from app.watch.watchman import WorkerFacts
 from config.celery_settings import celery_settings, is_redis, transport_priority
 from tasks import ack_guard, base, broker_guard, monitor_thread, visibility, worker_sign
 from tasks.registry import Job, all_jobs, effective_specs

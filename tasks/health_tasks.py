@@ -6,7 +6,7 @@ from tasks.registry import job, minimum_durations
 
 if TYPE_CHECKING:
     from app.context import Context
-    from app.runner import Outcome
+    from app.execution.runner import Outcome
 
 
 @job(

@@ -8,10 +8,10 @@ import threading
 
 import structlog
 
-from app.alerting import AlertDesk
 from app.context import Context
-from app.monitor import Monitor
-from app.watchman import Watchman, WorkerFacts
+from app.watch.desk import AlertDesk
+from app.watch.monitor import Monitor
+from app.watch.watchman import Watchman, WorkerFacts
 from tasks import base
 from tasks.registry import minimum_durations
 

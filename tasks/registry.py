@@ -15,7 +15,7 @@ from app.service.settings import QUEUES
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.runner import Outcome
+    from app.execution.runner import Outcome
 
 TASK_MODULES = ("tasks.monitoring_tasks", "tasks.receipt_tasks", "tasks.file_tasks", "tasks.health_tasks")
 

@@ -31,8 +31,8 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="JSON instead of
 @_as_json
 def list_(lately: bool, as_json: bool) -> None:
     """Show the alerts that fire, the most urgent first, and why nothing is sent of one."""
-    from app.alert_views import alerts_now
     from app.cli._alert_tables import print_alerts
+    from app.watch.views import alerts_now
 
     with _ready() as context:
         found = alerts_now(context, lately=lately)
@@ -49,8 +49,8 @@ def list_(lately: bool, as_json: bool) -> None:
 @_as_json
 def show(alert: str, as_json: bool) -> None:
     """Show all that is known of ALERT (its id, or the beginning of it), what became of it, and what was sent."""
-    from app.alert_views import alert_in_detail
     from app.cli._alert_tables import print_alert
+    from app.watch.views import alert_in_detail
 
     with _ready() as context:
         found = alert_in_detail(context, alert)
@@ -64,8 +64,8 @@ def show(alert: str, as_json: bool) -> None:
 @_as_json
 def history(alert: str | None, since: str, limit: int, as_json: bool) -> None:
     """Show what became of all alerts, or of ALERT, newest first."""
-    from app.alert_views import events_since
     from app.cli._alert_tables import print_events
+    from app.watch.views import events_since
 
     with _ready() as context:
         start = context.clock.now() - _span("--since", since)
@@ -85,7 +85,7 @@ def history(alert: str | None, since: str, limit: int, as_json: bool) -> None:
 @_as_json
 def ack(alerts: tuple[str, ...], span: str, comment: str, as_json: bool) -> None:
     """Acknowledge ALERTS: no repeats until they end, rise to a higher level, or the time is over."""
-    from app.telling import acknowledge
+    from app.watch.telling import acknowledge
 
     lasts = _span("--for", span)
     with _ready() as context:
@@ -122,10 +122,10 @@ def silence(
 
     What fires when the silence ends is told then. Labels are those of the alert and alertname, severity, type, rule.
     """
-    from app.alert_views import told_silence
     from app.alerts.notices.matchers import parse_matchers
     from app.alerts.notices.silences import Silences
     from app.cli._alert_tables import print_silences
+    from app.watch.views import told_silence
 
     with _ready() as context:
         try:
@@ -150,8 +150,8 @@ def silence(
 @_as_json
 def silences(over: bool, as_json: bool) -> None:
     """Show what is silent now or will be."""
-    from app.alert_views import silences_now
     from app.cli._alert_tables import print_silences
+    from app.watch.views import silences_now
 
     with _ready() as context:
         found = silences_now(context, over=over)
@@ -168,8 +168,8 @@ def silences(over: bool, as_json: bool) -> None:
 @_as_json
 def unsilence(silence_id: str, as_json: bool) -> None:
     """End SILENCE now; what fires is told at the next look."""
-    from app.alert_views import told_silence
     from app.alerts.notices.silences import Silences
+    from app.watch.views import told_silence
 
     with _ready() as context:
         told = told_silence(Silences(context.database, context.clock).end(silence_id), context.clock.now())
@@ -184,8 +184,8 @@ def unsilence(silence_id: str, as_json: bool) -> None:
 @_as_json
 def outbox(state: str | None, limit: int, as_json: bool) -> None:
     """Show what is to be sent, was sent, or could not be; exits 5 while there are dead messages."""
-    from app.alert_views import messages_now
     from app.cli._alert_tables import print_counts, print_messages
+    from app.watch.views import messages_now
 
     with _ready() as context:
         found = messages_now(context, state=state, limit=limit)
@@ -225,7 +225,7 @@ def test_channel(target: str) -> None:
     """Send a message that says it is a test to TARGET; exits 1 with the reason if that fails."""
     from app.alerts.channel import DeliveryError
     from app.context import open_context
-    from app.telling import try_target
+    from app.watch.telling import try_target
 
     with open_context() as context:
         try:
@@ -277,8 +277,8 @@ def test(files: tuple[Path, ...]) -> None:
 @_as_json
 def rules(as_json: bool) -> None:
     """Show every rule, the figure it saw last, and how far that is from its next threshold."""
-    from app.alert_views import rules_now
     from app.cli._alert_tables import print_rules
+    from app.watch.views import rules_now
 
     with _ready() as context:
         found = rules_now(context)

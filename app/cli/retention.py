@@ -46,8 +46,8 @@ def run(rules: tuple[str, ...], dry_run: bool, budget: str | None, as_json: bool
 
     from app.cli._night import told
     from app.cli._retention_progress import shown
-    from app.confinement import confine_process
     from app.context import open_context
+    from app.execution.confinement import confine_process
     from app.jobs import run_here
     from app.observability.structured_logs import configure_logs
 

@@ -10,7 +10,14 @@ from processes import environment, run
 _MODULE = re.compile(r"^import time: .*\| +([\w.]+)$", re.MULTILINE)
 _HEAVY = {
     *("celery", "kombu", "redis", "alembic", "psycopg2", "psutil", "httpx", "rich", "structlog", "orjson"),
-    *("app.jobs", "app.runner", "app.doctor", "app.core.safe_files", "app.retention.rows", "app.health.checks"),
+    *(
+        "app.jobs",
+        "app.execution.runner",
+        "app.doctor",
+        "app.core.safe_files",
+        "app.retention.rows",
+        "app.health.checks",
+    ),
     "sqlalchemy.dialects.postgresql",
     # Only mistakes need these.
     *("difflib", "app.core.settings_words", "app.core.toml_lines"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.context import Context
-from app.runner import Outcome
+from app.execution.runner import Outcome
 from tasks.registry import job
 
 _EFFECTS = Path(os.environ["EFFECTS"])

@@ -17,7 +17,8 @@ from app.core.database import Database, DatabaseSettings
 from app.core.migrate import upgrade
 from app.core.own_tables import run, slot
 from app.core.source_tables import SourceTables
-from app.runner import Outcome
+from app.execution.runner import Outcome
+from app.execution.slots import run_slot
 from app.schedule.dispatcher import Dispatcher
 from app.schedule.in_force import Schedules
 from app.schedule.job_spec import JobSpec
@@ -26,7 +27,6 @@ from app.schedule.leases import Leases
 from app.schedule.ledger import LEASE, RESEND_AFTER, Ledger, Slot
 from app.schedule.pauses import paused_jobs
 from app.schedule.runs import Origin, RunHistory
-from app.slots import run_slot
 
 START = datetime(2026, 3, 10, 0, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -18,10 +18,10 @@ from app.core.database import Database, DatabaseSettings
 from app.core.errors import DatabaseUnavailable
 from app.core.migrate import upgrade
 from app.core.source_tables import SourceTables
-from app.runner import JobRun, Outcome
+from app.execution.runner import JobRun, Outcome
+from app.execution.slots import run_slot
 from app.schedule.ledger import LEASE, Ledger
 from app.schedule.runs import Origin, RunHistory
-from app.slots import run_slot
 
 _DEADLINE_S = 2.0
 _SLACK_S = 2.0

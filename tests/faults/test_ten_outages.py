@@ -13,7 +13,8 @@ from app.context import Context, make_context
 from app.core.clock import ManualClock
 from app.core.migrate import upgrade
 from app.core.own_tables import run, slot
-from app.runner import Outcome
+from app.execution.runner import Outcome
+from app.execution.slots import run_slot
 from app.schedule.dispatcher import Dispatcher
 from app.schedule.in_force import Schedules
 from app.schedule.job_spec import JobSpec, MissedPolicy
@@ -22,7 +23,6 @@ from app.schedule.leases import Leases
 from app.schedule.ledger import LEASE, RESEND_AFTER, Ledger
 from app.schedule.pauses import paused_jobs
 from app.schedule.runs import Origin
-from app.slots import run_slot
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 START = datetime(2026, 3, 9, 16, 30, tzinfo=UTC)  # half an hour past midnight in Shanghai

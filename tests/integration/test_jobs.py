@@ -74,7 +74,7 @@ def test_temp_files_and_logs_have_jobs_of_their_own_that_touch_no_row(night: Con
 
 
 def test_a_slot_of_yesterday_reports_the_day_before_yesterday(night: Context, clock: ManualClock) -> None:
-    from app.runner import run_job
+    from app.execution.runner import run_job
     from app.schedule.runs import Origin
 
     slot = clock.now() - timedelta(days=1)

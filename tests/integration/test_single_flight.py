@@ -13,7 +13,7 @@ from app.context import Context, make_context
 from app.core.clock import ManualClock
 from app.core.errors import DatabaseUnavailable, ExitCode
 from app.core.migrate import upgrade
-from app.runner import JobRun, Outcome, run_job
+from app.execution.runner import JobRun, Outcome, run_job
 from app.schedule import leases
 from app.schedule.heartbeat import Heartbeat
 from app.schedule.leases import Wish

@@ -13,14 +13,14 @@ from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 from app.core.errors import DatabaseBusy, DatabaseUnavailable, ExitCode, RootRefused
 from app.core.migrate import upgrade
-from app.runner import JobRun, Outcome
+from app.execution.runner import JobRun, Outcome
+from app.execution.slots import run_slot
 from app.schedule.ledger import LEASE, MOST_ATTEMPTS, Ledger, Slot
 from app.schedule.run_book import RunBook
 from app.schedule.run_rows import Start
 from app.schedule.runs import Origin
 from app.schedule.single_flight import Flight
 from app.settings import load
-from app.slots import run_slot
 from tests.conftest import NOON
 from tests.steps import Steps
 

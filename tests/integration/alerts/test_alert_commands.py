@@ -15,7 +15,7 @@ from app.context import Context, make_context, open_context
 from app.core.clock import SystemClock
 from app.core.own_tables import alert_outbox
 from app.settings import load
-from app.telling import notify
+from app.watch.telling import notify
 
 Run = Callable[..., Result]
 RULES_TEST = """
@@ -207,7 +207,7 @@ def test_an_outbox_row_of_a_test_or_digest_is_shown_by_its_kind(run: Run, contex
 
 
 def test_rules_show_the_last_figure_and_what_is_left(run: Run, context: Context) -> None:
-    from app.alerting import AlertDesk
+    from app.watch.desk import AlertDesk
 
     assert "not seen" in run("rules").output
     unknown = {"method": None, "hours_left": None, "full_at": None}

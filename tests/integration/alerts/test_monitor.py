@@ -11,10 +11,10 @@ from app import monitor as monitor_module
 from app.context import Context, make_context
 from app.core.clock import ManualClock
 from app.core.own_tables import lease, run, slot
-from app.monitor import Monitor
 from app.schedule.signs import MONITOR, WORKER, Signs
 from app.settings import load
-from app.watchman import Watchman, WorkerFacts
+from app.watch.monitor import Monitor
+from app.watch.watchman import Watchman, WorkerFacts
 
 HALF_A_MINUTE = timedelta(seconds=30)
 

@@ -13,18 +13,18 @@ import pytest
 from receiver import Answer, Receiver, receiving
 from sqlalchemy import select
 
-from app.alerting import AlertDesk
 from app.alerts.targets import TargetSettings
 from app.context import Context, make_context
 from app.core.clock import ManualClock
 from app.core.errors import BadArgument
 from app.core.own_tables import alert_event, alert_outbox
 from app.core.secret import Sealed
-from app.runner import Outcome, run_job
+from app.execution.runner import Outcome, run_job
 from app.schedule.runs import Origin
 from app.schedule.signs import MONITOR, Signs
 from app.settings import load
-from app.telling import acknowledge, hand_over, notify, try_target
+from app.watch.desk import AlertDesk
+from app.watch.telling import acknowledge, hand_over, notify, try_target
 
 SHELL = Origin(trigger="shell")
 UNKNOWN = {"method": None, "hours_left": None, "full_at": None}

@@ -11,14 +11,14 @@ import pytest
 from receiver import Receiver, receiving
 
 from app import monitor as monitor_module
-from app.alerting import AlertDesk
 from app.alerts.targets import TargetSettings
 from app.context import Context, make_context
 from app.core.clock import ManualClock
 from app.core.errors import DatabaseUnavailable
 from app.core.secret import Sealed
-from app.monitor import Monitor
 from app.settings import load
+from app.watch.desk import AlertDesk
+from app.watch.monitor import Monitor
 
 LOOK = timedelta(seconds=30)
 

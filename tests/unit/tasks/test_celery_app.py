@@ -7,7 +7,7 @@ from celery import Celery
 
 from app.context import Context, make_context
 from app.core.errors import DatabaseUnavailable
-from app.runner import Outcome
+from app.execution.runner import Outcome
 from tasks import base
 from tasks.celery_app import make_app
 from tasks.registry import Job, all_jobs

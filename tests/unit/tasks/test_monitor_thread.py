@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.context import Context, make_context
-from app.watchman import WorkerFacts
+from app.watch.watchman import WorkerFacts
 from tasks import monitor_thread
 from tasks.monitor_thread import MonitorThread
 

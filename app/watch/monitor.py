@@ -19,10 +19,10 @@ from app.context import Context
 from app.core.errors import GengfuError
 from app.core.redaction import redact
 from app.health.checks.system import resources
-from app.sampling import broken_limits, broker_facts, disk_history, measured_disks
 from app.schedule.limits import BEAT_DOWN_AFTER
 from app.schedule.signs import DEADLINE_S, MONITOR, Signs
 from app.schedule.waits import p95, queue_waits
+from app.watch.sampling import broken_limits, broker_facts, disk_history, measured_disks
 
 log = structlog.get_logger("gengfu.monitor")
 
@@ -36,7 +36,7 @@ Probe = Callable[[], Document | None]
 
 
 class Desk(Protocol):
-    """Where what was seen is judged and told: `app.alerting.AlertDesk`. Its methods never raise."""
+    """Where what was seen is judged and told: `app.watch.desk.AlertDesk`. Its methods never raise."""
 
     def observe(self, documents: Mapping[str, Mapping[str, Any]], *, sparse: bool) -> object:
         """Judge what was seen, family by family, by the alert rules."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 
-from app.alerting import AlertDesk, Taken
 from app.alerts.alert import SEVERITIES, Alert, parse_alerts
 from app.alerts.delivery import target_state
 from app.alerts.life.instance import Instance
@@ -17,7 +16,8 @@ from app.alerts.notices.recipients import recipients
 from app.context import Context
 from app.core.errors import BadArgument, GengfuError
 from app.core.settings_file import nearest
-from app.runner import Outcome
+from app.execution.runner import Outcome
+from app.watch.desk import AlertDesk, Taken
 
 log = structlog.get_logger("gengfu.alerts")
 
@@ -27,7 +27,7 @@ _MOST_REFUSALS_LOGGED = 20
 
 
 def hand_over(context: Context, job: str, outcome: Outcome) -> dict[str, Any]:
-    """Have judged and told what a run found, and return what the run's result says of it; see `app.runner.HandOver`.
+    """Have judged and told what a run found, and return what the run's result says of it; see `HandOver` of the runner.
 
     The files and the console are told at once. The rest the monitor sends; where none watches, as with a command run by
     cron alone, it is sent here.

@@ -7,7 +7,7 @@ import structlog
 
 from app.context import Context
 from app.core.errors import ExitCode
-from app.runner import HandOver, JobRun, UseCase, begin, bound_run, carry_out
+from app.execution.runner import HandOver, JobRun, UseCase, begin, bound_run, carry_out
 from app.schedule.claims import Claim
 from app.schedule.ledger import MOST_ATTEMPTS
 from app.schedule.runs import Origin

@@ -10,9 +10,9 @@ import structlog
 from app.context import Context
 from app.core.errors import GengfuError
 from app.core.redaction import redact
-from app.monitor import Monitor
 from app.schedule.leases import Held, Leases
 from app.schedule.signs import WORKER, Signs
+from app.watch.monitor import Monitor
 
 log = structlog.get_logger("gengfu.monitor")
 

@@ -10,7 +10,7 @@ import pytest
 from app.context import Context, make_context
 from app.core.clock import ManualClock
 from app.core.errors import DatabaseUnavailable, ExitCode, Locked, RootRefused
-from app.runner import Outcome, plain, run_job
+from app.execution.runner import Outcome, plain, run_job
 from app.schedule.runs import Origin
 
 SHELL = Origin(trigger="shell")
