@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from app import confinement
 from app.core import database as database_module
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 from app.core.migrate import upgrade
 from app.demo import schema
+from app.execution import confinement
 
 NOON = datetime(2026, 3, 10, 4, 0, tzinfo=UTC)
 """The instant at which the manual clock stands: 2026-03-10 12:00 in Shanghai."""

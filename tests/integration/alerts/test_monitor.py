@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from app import monitor as monitor_module
 from app.context import Context, make_context
 from app.core.clock import ManualClock
 from app.core.own_tables import lease, run, slot
 from app.schedule.signs import MONITOR, WORKER, Signs
 from app.settings import load
+from app.watch import monitor as monitor_module
 from app.watch.monitor import Monitor
 from app.watch.watchman import Watchman, WorkerFacts
 

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from receiver import Receiver, receiving
 
-from app import monitor as monitor_module
 from app.alerts.targets import TargetSettings
 from app.context import Context, make_context
 from app.core.clock import ManualClock
 from app.core.errors import DatabaseUnavailable
 from app.core.secret import Sealed
 from app.settings import load
+from app.watch import monitor as monitor_module
 from app.watch.desk import AlertDesk
 from app.watch.monitor import Monitor
 
