@@ -14,6 +14,7 @@ from celery.worker.consumer import Consumer
 
 from tasks import worker_sign
 from tasks.base import instant_of
+from tasks.main_loop import MainLoop
 
 _ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _BODY_PARTS = 3
@@ -27,7 +28,7 @@ log = structlog.get_logger("gengfu.tasks")
 
 
 class CarefulConsumer(Consumer):  # type: ignore[misc] # Celery ships no types
-    """Celery's consumer behind a check of every message."""
+    """Celery's consumer behind a check of every message, with a main loop that says when it turned."""
 
     messages_refused = 0
     """By this worker since it began."""
@@ -36,6 +37,22 @@ class CarefulConsumer(Consumer):  # type: ignore[misc] # Celery ships no types
         # With remote control and events off nobody listens to any of them; and where the broker goes away while one
         # of them speaks, the worker waits for it without a word in its log (Celery 5.7.0).
         super().__init__(*args, **options, without_mingle=True, without_gossip=True, without_heartbeat=True)
+        self.main_loop = MainLoop(self)
+
+    def on_ready(self) -> None:
+        """Begin to count here: to come so far may have taken long."""
+        self.main_loop.turned()
+        super().on_ready()
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Have each turn of Celery's event loop noted."""
+        super().register_with_event_loop(hub)
+        hub.on_tick.add(self.main_loop.turned)
+
+    def perform_pending_operations(self) -> None:
+        """Have each turn noted of the loop that serves brokers and pools without event loop."""
+        self.main_loop.turned()
+        super().perform_pending_operations()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Return the handler of one message; whatever it meets, it comes back."""

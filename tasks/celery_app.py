@@ -89,7 +89,7 @@ def _tell_ready(sender: Any, **_facts: Any) -> None:
     name, queues = str(sender.hostname), sorted(sender.app.amqp.queues.consume_from)
     worker_sign.leave(name, queues)
     base.tell_what_is_missing()
-    monitor_thread.start(worker=WorkerFacts(name=name, queues=tuple(queues)))
+    monitor_thread.start(worker=WorkerFacts(name=name, queues=tuple(queues), still_s=sender.main_loop.still_s))
 
 
 @signals.worker_process_init.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types

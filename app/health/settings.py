@@ -39,8 +39,9 @@ class DiskSettings(Section):
 class HealthSettings(Section):
     """`[health]`."""
 
-    interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 30
-    """Seconds between two looks of the monitor, which judges what it sees by the alert rules."""
+    interval_s: Annotated[int, Meta(ge=1, le=60)] = 30
+    """Seconds between two looks of the monitor, which judges what it sees by the alert rules. Workers sign as often:
+    with more than a minute between, each would be called down after a sign that came late."""
     cpu_percent: Percent = 90
     """Warning above this use of all processors together."""
     memory_percent: Percent = 80

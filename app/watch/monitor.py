@@ -28,6 +28,8 @@ log = structlog.get_logger("gengfu.monitor")
 
 _GAP = timedelta(minutes=2)
 """Between two monitors: what is longer was a time in which nobody listened."""
+_LATE = timedelta(seconds=45)
+"""So much later than it is due a look comes only where the machine slept, or nothing could be heard."""
 _A_MINUTE_S = 60.0
 """What reads the history of runs or disks need not do so more often."""
 
@@ -67,8 +69,10 @@ class Monitor:
         self._context = context
         self._desk = desk
         self._minimum_s = minimum_s
+        self._longest_pause = timedelta(seconds=context.settings.health.interval_s) + _LATE
         self._signs = Signs(context.database)
         self._since: datetime | None = None
+        self._looked_at: datetime | None = None
         self._failures: Counter[str] = Counter()
         self._why: dict[str, str] = {}
         self._worst: Document | None = None
@@ -97,6 +101,7 @@ class Monitor:
         if reachable:
             self._desk.assert_outside(list(self._blind.values()), source="monitor", complete=True)
             self._leave_sign()
+            self._looked_at = self._context.clock.now()
         return list(documents)
 
     def rest(self) -> None:
@@ -148,7 +153,11 @@ class Monitor:
             self._context.prepare_own_tables()
             with self._timed("database"), self._context.database.read(deadline_s=DEADLINE_S) as connection:
                 connection.execute(select(1))
-            self._since = self._since or self._watched_since(now)
+            if self._since is None:
+                self._since = self._watched_since(now)
+            elif self._looked_at is not None and now - self._looked_at > self._longest_pause:
+                # The machine slept, or the database was away: whoever wanted to sign could not.
+                self._since = now
         except GengfuError as error:
             self._failed("database", str(error))
             return False

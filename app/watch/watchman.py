@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -27,6 +28,8 @@ class WorkerFacts:
 
     name: str
     queues: tuple[str, ...]
+    still_s: Callable[[], float]
+    """Tells how long its main loop has stood still (seconds): a worker that hangs must not be signed for."""
 
 
 class Watchman:
@@ -75,8 +78,9 @@ class Watchman:
         if self._worker is None:
             return
         facts = {"queues": list(self._worker.queues), "host": socket.gethostname(), "pid": os.getpid()}
+        turned_at = self._context.clock.now() - timedelta(seconds=self._worker.still_s())
         try:
-            self._signs.leave(WORKER + self._worker.name, facts, self._context.clock.now())
+            self._signs.leave(WORKER + self._worker.name, facts, turned_at)
         except GengfuError as error:
             self._say(error)
 

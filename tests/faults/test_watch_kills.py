@@ -1,14 +1,16 @@
 """Who watches is killed, and whoever is left tells of it: a worker of beat, beat of a worker."""
 
 import json
+import os
 import signal
 import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from home import Home, kill_family
-from processes import run, wait_until
+from processes import PROJECT, run, wait_until
 
 _SETTINGS = """
 [health]
@@ -18,7 +20,8 @@ interval_s = 1
 channels = ["log_files"]
 
 [alerts.rules.worker_down]
-levels = { warning = 3 }
+levels = { warning = 5 }
+keep_firing_for = "1s"
 """
 
 
@@ -103,3 +106,21 @@ def test_a_worker_that_is_stopped_takes_back_its_sign_and_its_watch(watched: Hom
         watched.number("SELECT until > datetime('now', '+5 seconds') FROM gengfu_lease WHERE name = 'alert-monitor'")
         == 0
     )
+
+
+def test_a_worker_whose_main_loop_hangs_is_told_and_so_is_its_end(watched: Home) -> None:
+    gate = watched.folder / "gate"
+    watched.celery_app = "hanging_app"
+    path = os.pathsep.join([str(PROJECT), str(Path(__file__).parent)])
+    watched.more = {"GATE": str(gate), "PYTHONPATH": path}
+    worker = watched.worker()
+    wait_until(lambda: watches(watched, worker) and workers(watched) == ["worker"], "the worker signs and watches")
+    worker.send_signal(signal.SIGUSR2)
+    wait_until(lambda: "WorkerDown" in names(watched, "warning"), "the hanging worker tells of itself")
+    gate.touch()
+    wait_until(lambda: "resolved" in events(watched), "its going on is told")
+    assert worker.poll() is None
+
+
+def events(home: Home) -> list[str]:
+    return [line["event"] for line in told(home, "warning") if line["alertname"] == "WorkerDown"]

@@ -9,6 +9,7 @@ from sqlalchemy import insert
 
 from app.context import Context, make_context
 from app.core.clock import ManualClock
+from app.core.errors import DatabaseUnavailable
 from app.core.own_tables import lease, run, slot
 from app.schedule.signs import MONITOR, WORKER, Signs
 from app.settings import load
@@ -71,8 +72,10 @@ def desk() -> FakeDesk:
     return FakeDesk()
 
 
-def watchman(context: Context, desk: FakeDesk, owner: str, worker: str | None = None) -> Watchman:
-    facts = WorkerFacts(name=worker, queues=("file",)) if worker else None
+def watchman(
+    context: Context, desk: FakeDesk, owner: str, worker: str | None = None, *, still_s: float = 0.0
+) -> Watchman:
+    facts = WorkerFacts(name=worker, queues=("file",), still_s=lambda: still_s) if worker else None
     return Watchman(context, Monitor(context, desk), owner=owner, worker=facts)
 
 
@@ -228,6 +231,66 @@ def test_a_worker_that_dies_grows_silent_and_one_that_lives_does_not(
         clock.advance(HALF_A_MINUTE)
         assert first.turn() is True
     assert silent(desk) == {"夜班@vm": 0, "urgent@vm": 120}
+
+
+def test_a_worker_that_hangs_grows_silent_though_it_signs(context: Context, desk: FakeDesk, clock: ManualClock) -> None:
+    beat = watchman(context, desk, "a")
+    beat.turn()
+    clock.advance(HALF_A_MINUTE)
+    watchman(context, desk, "b", "夜班@vm", still_s=20.0).turn()
+    beat.turn()
+    assert silent(desk) == {"夜班@vm": 20}
+
+
+def test_a_machine_that_slept_gives_its_workers_the_time_to_sign_again(
+    context: Context, desk: FakeDesk, clock: ManualClock
+) -> None:
+    beat, worker = watchman(context, desk, "a"), watchman(context, desk, "b", "夜班@vm")
+    for _ in range(8):
+        beat.turn()
+        worker.turn()
+        clock.advance(HALF_A_MINUTE)
+    clock.advance(timedelta(hours=8))
+    beat.turn()
+    assert silent(desk) == {"夜班@vm": 0}
+    assert desk.last("schedule") == {"facts": []}
+    for _ in range(5):
+        clock.advance(HALF_A_MINUTE)
+        beat.turn()
+    assert silent(desk) == {"夜班@vm": 150}
+
+
+def test_a_look_that_is_only_late_forgives_no_silence(context: Context, desk: FakeDesk, clock: ManualClock) -> None:
+    beat = watchman(context, desk, "a")
+    beat.turn()
+    watchman(context, desk, "b", "夜班@vm").turn()
+    for _ in range(2):
+        clock.advance(timedelta(seconds=75))
+        beat.turn()
+    assert silent(desk) == {"夜班@vm": 150}
+    clock.advance(timedelta(seconds=75, microseconds=1))
+    beat.turn()
+    assert silent(desk) == {"夜班@vm": 0}
+
+
+def test_a_database_that_was_away_gives_workers_the_time_to_sign_again(
+    context: Context, desk: FakeDesk, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_context: Context) -> None:
+        raise DatabaseUnavailable("weg")
+
+    worker, monitor = watchman(context, desk, "b", "夜班@vm"), Monitor(context, desk)
+    for _ in range(8):
+        worker.turn()
+        monitor.look()
+        clock.advance(HALF_A_MINUTE)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.context.Context.prepare_own_tables", refuse)
+        for _ in range(10):
+            monitor.look()
+            clock.advance(HALF_A_MINUTE)
+    monitor.look()
+    assert silent(desk) == {"夜班@vm": 0}
 
 
 def test_a_worker_that_ends_as_it_should_is_nobodys_alarm(context: Context, desk: FakeDesk, clock: ManualClock) -> None:

@@ -11,7 +11,7 @@ from app.watch.watchman import WorkerFacts
 from tasks import monitor_thread
 from tasks.monitor_thread import MonitorThread
 
-FACTS = WorkerFacts(name="night@vm", queues=("file",))
+FACTS = WorkerFacts(name="night@vm", queues=("file",), still_s=lambda: 0.0)
 
 
 class FakeWatchman:
