@@ -1,7 +1,11 @@
 """Waiting messages are counted on RabbitMQ, where one answers; a dead one is told."""
 
+from typing import Any
+from urllib.parse import urlsplit
+
 import pytest
 from celery import Celery
+from network import proxied, tcp
 
 from tasks import queue_depth
 
@@ -29,3 +33,44 @@ def test_a_dead_broker_is_told_and_raises_nothing(monkeypatch: pytest.MonkeyPatc
         facts = queue_depth.measure()
     assert facts["status"] == "critical"
     assert "geheim" not in str(facts)
+
+
+def test_a_broker_that_falls_silent_between_two_answers_is_told_and_not_waited_for(
+    rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_depth, "_LIMITS", {"read_timeout": 0.2, "write_timeout": 0.2})
+    ask = queue_depth._depth
+    with proxied(tcp(urlsplit(rabbitmq_url).port or 5672)) as proxy:
+
+        def ask_the_silent(connection: Any, name: str) -> int:
+            proxy.silence()
+            return ask(connection, name)
+
+        monkeypatch.setattr(queue_depth, "_depth", ask_the_silent)
+        with Celery("counter", broker=_through(rabbitmq_url, proxy.port), set_as_current=False) as counter:
+            monkeypatch.setattr(queue_depth, "current_app", counter)
+            facts = queue_depth.measure()
+    assert (facts["status"], facts["available"]) == ("critical", False)
+
+
+def test_a_broker_that_breaks_off_between_two_answers_is_told(
+    rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = queue_depth._depth
+    with proxied(tcp(urlsplit(rabbitmq_url).port or 5672)) as proxy:
+
+        def ask_the_broken(connection: Any, name: str) -> int:
+            proxy.reset()
+            return ask(connection, name)
+
+        monkeypatch.setattr(queue_depth, "_depth", ask_the_broken)
+        with Celery("counter", broker=_through(rabbitmq_url, proxy.port), set_as_current=False) as counter:
+            monkeypatch.setattr(queue_depth, "current_app", counter)
+            facts = queue_depth.measure()
+    assert (facts["status"], facts["available"]) == ("critical", False)
+
+
+def _through(url: str, port: int) -> str:
+    """The same address, at a proxy on loopback."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}").geturl()
