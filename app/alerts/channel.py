@@ -43,6 +43,8 @@ class Told:
     """Seconds since it fired, up to its end where it has one."""
     count: int = 1
     """How often it was told in this life, this time included."""
+    reason: str = ""
+    """Of what is over: its figure now, such as `now 40 %`, or why it ended without one."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     """The rule's summary, description and runbook_url, as far as it has them."""
 
@@ -56,6 +58,7 @@ class Told:
             "resolved_at": self.resolved_at.isoformat() if self.resolved_at else None,
             "duration_s": self.duration_s,
             "count": self.count,
+            "reason": self.reason,
             "annotations": dict(self.annotations),
         }
 
@@ -71,6 +74,7 @@ class Told:
             resolved_at=datetime.fromisoformat(ended) if ended else None,
             duration_s=document["duration_s"],
             count=document["count"],
+            reason=document.get("reason", ""),  # messages of earlier versions may wait to be sent
             annotations=document["annotations"],
         )
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from app.alerts.channel import ChannelContext, DeliveryError, Notification, Told
 from app.alerts.targets import TargetSettings, check_keys
 from app.alerts.text import visible
-from app.alerts.wire.wording import summary, trial
+from app.alerts.wire.wording import said, trial
 
 _STYLES = {"critical": "bold white on red", "error": "bold red", "warning": "yellow", "resolved": "green"}
 
@@ -48,11 +48,11 @@ class Channel:
 def _rendered(told: Told, at: datetime, *, colours: bool) -> str:
     alert = told.alert
     over = told.status == "resolved"
-    happened = summary(told) if over else told.event
+    event = "" if over else f" ({told.event})"
     level = "RESOLVED" if over else alert.severity.upper()
     style = _STYLES["resolved" if over else alert.severity] if colours else ""
     return _styled(
-        visible(f"{at:%Y-%m-%d %H:%M:%S} "), level, visible(f" {alert.alertname} ({happened}): {alert.message}"), style
+        visible(f"{at:%Y-%m-%d %H:%M:%S} "), level, visible(f" {alert.alertname}{event}: {said(told)}"), style
     )
 
 

@@ -12,6 +12,7 @@ from app.alerts.alert import SEVERITIES, Severity
 from app.alerts.channel import ChannelContext, DeliveryError, Notification, Told
 from app.alerts.targets import TargetSettings, check_keys
 from app.alerts.text import json_line
+from app.alerts.wire.wording import said
 
 LONGEST_LINE = 16 * 1024
 """Bytes that one write puts into a file whole, however many processes append to it."""
@@ -72,7 +73,7 @@ def _line(told: Told, at: datetime) -> bytes:
     smaller: tuple[dict[str, Any], ...] = (
         {},
         without_labels,
-        {**without_labels, "message": f"{told.alert.message[:_SHORT_MESSAGE]}…"},
+        {**without_labels, "message": f"{said(told)[:_SHORT_MESSAGE]}…"},
     )
     return next(line for change in smaller if len(line := json_line({**document, **change})) <= LONGEST_LINE)
 
@@ -84,7 +85,7 @@ def _document(told: Told, at: datetime) -> dict[str, Any]:
         "timestamp": at.isoformat(timespec="milliseconds"),
         "level": alert.severity,
         "event": told.event,
-        "message": alert.message,
+        "message": said(told),
         "alertname": alert.alertname,
         "value": alert.value,
         "threshold": alert.threshold,

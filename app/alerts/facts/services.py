@@ -51,15 +51,15 @@ _SERVICE = frozenset({"service"})
 
 SOURCES = {
     "services.broker_failures": Source(
-        read=_own("broker"), tells="times in a row that the broker did not answer", unit="times", words=_WORDS
+        read=_own("broker"), tells="times in a row that the broker did not answer", unit="failures", words=_WORDS
     ),
     "services.database_failures": Source(
-        read=_own("database"), tells="times in a row that the database did not answer", unit="times", words=_WORDS
+        read=_own("database"), tells="times in a row that the database did not answer", unit="failures", words=_WORDS
     ),
     "services.failures": Source(
         read=_others,
         tells="times in a row that another service did not answer",
-        unit="times",
+        unit="failures",
         labels=_SERVICE,
         words=_WORDS,
     ),

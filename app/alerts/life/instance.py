@@ -42,12 +42,13 @@ class Instance:
     threshold: float | None
     samples: int
     message: str
+    """Of the last bad figure, also when it has become good."""
     pending_since: datetime
     fired_at: datetime | None
     """When this episode fired."""
     resolved_at: datetime | None
     resolve_reason: str | None
-    """Why it ended where its figure did not: a rule removed or changed, a source that fell silent."""
+    """Its figure, such as `now 40 %`, or why it ended without one: a rule removed or changed, a silent source."""
     last_bad_at: datetime
     last_seen_at: datetime
     """Latest evaluation that had a figure for it."""

@@ -116,10 +116,9 @@ def _burning(seen: Instance, subject: Subject, reading: Reading, at: datetime) -
 
 def good_now(seen: Instance, patience: Patience, reading: Reading | None, at: datetime) -> Change:
     """An open condition that is not met now; `reading` is None where it is simply no longer listed."""
-    figures: dict[str, Any] = {"last_seen_at": at} if reading is None else _figures(reading, at)
     # Later than now only where the clock was set back: waiting then begins anew.
     last_bad_at = min(seen.last_bad_at, at)
-    figures["last_bad_at"] = last_bad_at
+    figures = _good_figures(reading) | {"last_seen_at": at, "last_bad_at": last_bad_at}
     if seen.state == "pending":
         recent = _remembered(seen.recent, "0", patience)
         if "1" in recent:
@@ -127,7 +126,8 @@ def good_now(seen: Instance, patience: Patience, reading: Reading | None, at: da
         return seen.but(**figures, recent="", state="resolved", resolved_at=at), ()
     good = seen.good + 1 if seen.state == "recovering" else 1
     if good >= patience.clear_for and at - last_bad_at >= patience.keep:
-        return over(seen.but(**figures, good=good), at, None)
+        now = reading.message if reading is not None else ""
+        return over(seen.but(**figures, good=good), at, now or None)
     return seen.but(**figures, state="recovering", good=good, **calmed_by(seen, at)), ()
 
 
@@ -149,12 +149,16 @@ def _with_flapping(before: Instance, after: Instance, told: Told) -> list[Told]:
 
 
 def _figures(reading: Reading, at: datetime) -> dict[str, Any]:
-    """The latest figures; what has none, such as a disk that no longer fills, keeps the words it was told with."""
     seen: dict[str, Any] = {"last_bad_at": at, "last_seen_at": at}
-    if reading.value is None and not reading.message:
-        return seen
     figures = {"value": reading.value, "threshold": reading.threshold, "samples": reading.samples}
     return seen | figures | {"message": reading.message, "annotations": reading.annotations}
+
+
+def _good_figures(reading: Reading | None) -> dict[str, Any]:
+    """A good figure without the words, which stay those of the last bad one: they tell what is over."""
+    if reading is None or reading.value is None:
+        return {}
+    return {"value": reading.value, "threshold": reading.threshold, "samples": reading.samples}
 
 
 def _level(reading: Reading) -> Severity:

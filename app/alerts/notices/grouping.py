@@ -125,6 +125,8 @@ def told_of(saying: Saying, at: datetime, zone: ZoneInfo) -> Told:
         resolved_at=resolved_at,
         duration_s=max(((resolved_at or at) - fired_at).total_seconds(), 0.0),
         count=saying.before.count + 1 if saying.before is not None else 1,
+        # Of one that has come again, and not fired yet, nothing is known of how it was over.
+        reason=instance.resolve_reason or "" if ended and instance.state == "resolved" else "",
         annotations=dict(instance.annotations),
     )
 

@@ -38,7 +38,7 @@ class Reading:
     threshold: float | None = None
     samples: int = 0
     message: str = ""
-    """One line; empty for what is good and was not told of."""
+    """One line; of what is good again only its figure, such as `now 40 %`, and empty where nobody was told of it."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     known: bool = True
     """False: it rests on too few rows to say anything."""
@@ -102,7 +102,7 @@ def read_fact(rule_id: str, rule: Rule, fact: Fact, present: Mapping[str, Severi
         value=fact.value,
         threshold=threshold,
         samples=fact.samples,
-        message=_message(rule, fact, words),
+        message=_message(rule, fact, words) if reached else _good_again(rule, fact),
         annotations=_annotations(rule, words),
         known=known,
     )
@@ -144,13 +144,15 @@ def _words(fact: Fact, threshold: float) -> dict[str, object]:
 
 
 def _message(rule: Rule, fact: Fact, words: Mapping[str, object]) -> str:
-    if fact.value is None:
-        return ""
     text = rule.message.format_map(words)
     if rule.about.kind == "rate" and fact.samples:
         bound = "at most" if rule.op.startswith("<") else "at least"
         text += f" ({bound} {_certain(rule, fact):.1f} % with 95 % certainty)"
     return shortened(" ".join(text.split()))
+
+
+def _good_again(rule: Rule, fact: Fact) -> str:
+    return "" if fact.value is None else f"now {fact.value:.10g} {rule.about.unit}".rstrip()
 
 
 def _annotations(rule: Rule, words: Mapping[str, object]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.alerts.channel import Notification, Told
+from app.alerts.wire.wording import said
 
 _NEVER = "0001-01-01T00:00:00Z"
 """Go's zero time, as Alertmanager writes the end of what has not ended."""
@@ -40,9 +41,9 @@ def annotations(told: Told) -> dict[str, str]:
     alert = told.alert
     figures = {"value": alert.value, "threshold": alert.threshold}
     return {
-        "summary": alert.message,
+        "summary": said(told),
         **told.annotations,
-        "message": alert.message,
+        "message": said(told),
         **{name: f"{figure:.10g}" for name, figure in figures.items() if figure is not None},
         "event": told.event,
     }

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from app.alerts.alert import Alert
+from app.alerts.alert import Alert, shortened
 from app.alerts.channel import Event, Notification, Told
 from app.alerts.text import visible
 
@@ -42,12 +42,22 @@ def body(notification: Notification) -> str:
     return "\n\n".join(blocks)
 
 
-def summary(told: Told) -> str:
-    """Return what happened to an alert in a few words, such as `resolved after 2 h 5 min`."""
-    if told.status == "resolved":
-        after = f" after {span(told.duration_s)}" if told.duration_s is not None else ""
-        # One message for both, where there was no chance to tell of its beginning.
-        return f"began and was over again{after}" if told.event == "firing" else f"resolved{after}"
+def said(told: Told) -> str:
+    """Return what is to be known of an alert in one line: its message, or that it is over, since when, and what it was.
+
+    Such as `over after 2 h 5 min, now 40 %; it was: /data is 95 % full`.
+    """
+    if told.status == "firing":
+        return told.alert.message
+    # One message for both, where there was no chance to tell of its beginning.
+    how = "began and was over again" if told.event == "firing" else "over"
+    after = f" after {span(told.duration_s)}" if told.duration_s is not None else ""
+    reason = f", {told.reason}" if told.reason else ""
+    return shortened(f"{how}{after}{reason}; it was: {told.alert.message}")
+
+
+def happened(told: Told) -> str:
+    """Return what happened to an alert in a few words; none where its beginning or end is all there is to say."""
     return _EVENTS[told.event]
 
 
@@ -94,9 +104,9 @@ def _head(notification: Notification) -> str:
 def _lines(told: Told, at: datetime, *, named: bool) -> list[str]:
     alert = told.alert
     state = "RESOLVED" if told.status == "resolved" else alert.severity.upper()
-    lines = [f"{state} {alert.alertname}: {alert.message}" if named else alert.message]
-    if happened := summary(told):
-        lines.append(happened)
+    lines = [f"{state} {alert.alertname}: {said(told)}" if named else said(told)]
+    if more := happened(told):
+        lines.append(more)
     if alert.labels:
         lines.append(", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items())))
     lines.append(f"since {told.fired_at.astimezone(at.tzinfo).isoformat(' ', 'seconds')}")

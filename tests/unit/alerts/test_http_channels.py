@@ -57,8 +57,6 @@ def test_a_webhook_has_the_body_of_alertmanager(receiver: Receiver, context: Cha
         "groupLabels": {"alertname": "DiskUsageHigh"},
         "commonLabels": {"alertname": "DiskUsageHigh"},
         "commonAnnotations": {
-            "summary": "/数据 已用 95 %",
-            "message": "/数据 已用 95 %",
             "runbook_url": "https://runbook.example/disk",
             "value": "95",
             "threshold": "90",
@@ -66,7 +64,10 @@ def test_a_webhook_has_the_body_of_alertmanager(receiver: Receiver, context: Cha
         "externalURL": "",
     }
     assert first["labels"] == {"mount": "/数据", "alertname": "DiskUsageHigh", "severity": "critical"}
-    assert first["annotations"]["event"] == "firing"
+    said = [first["annotations"][name] for name in ("event", "message", "summary")]
+    assert said == ["firing", "/数据 已用 95 %", "/数据 已用 95 %"]
+    ended = "over after 2 h 5 min; it was: /数据 已用 95 %"
+    assert (second["annotations"]["message"], second["annotations"]["summary"]) == (ended, ended)
     assert (first["status"], first["startsAt"], first["endsAt"]) == (
         "firing",
         "2026-03-10T04:00:00.000Z",

@@ -191,10 +191,25 @@ def test_an_alert_ends_after_clear_for_good_evaluations_in_a_row() -> None:
     assert life.alert.state == "recovering"
     assert life.see(2, "warning", value=82.0, message="82 %") == []
     assert life.alert.state == "firing"
-    assert life.see(3, None, value=70.0, message="70 %") == []
-    assert life.see(4, None, value=69.0, message="69 %") == ["resolved"]
-    assert (life.alert.resolved_at, life.alert.message, life.alert.level) == (at(4), "69 %", "warning")
-    assert (life.told[-1].before, life.told[-1].reason) == ("warning", None)
+    assert life.see(3, None, value=70.0, message="now 70 %") == []
+    assert life.see(4, None, value=69.0, message="now 69 %") == ["resolved"]
+    assert (life.alert.resolved_at, life.alert.level, life.alert.value) == (at(4), "warning", 69.0)
+    assert (life.told[-1].before, life.told[-1].reason) == ("warning", "now 69 %")
+
+
+def test_what_has_become_good_keeps_the_words_of_when_it_was_bad() -> None:
+    life = Life(clear_for=2)
+    life.see(0, "warning", value=82.0, message="82 %", annotations={"summary": "满了"})
+    for minute in (1, 2):
+        life.see(minute, None, value=70.0, message="now 70 %", annotations={"summary": "70"})
+        assert (life.alert.message, life.alert.annotations, life.alert.value) == ("82 %", {"summary": "满了"}, 70.0)
+
+
+def test_what_is_no_longer_listed_ends_without_a_figure() -> None:
+    life = Life(source="schedule.missed")
+    life.see(0, "warning", value=3.0, message="3 slots")
+    life.read(1, [], ["schedule"])
+    assert (life.told[-1].event, life.told[-1].reason, life.alert.value) == ("resolved", None, 3.0)
 
 
 def test_what_was_only_better_does_not_count_towards_the_end() -> None:

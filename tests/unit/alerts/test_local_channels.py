@@ -147,7 +147,7 @@ def console(*alerts: Any) -> list[str]:
 def test_the_console_tells_what_fires_and_what_is_over() -> None:
     assert console(told(event="repeat"), told(status="resolved")) == [
         "2026-03-10 14:05:00 CRITICAL DiskUsageHigh (repeat): /数据 已用 95 %",
-        "2026-03-10 14:05:00 RESOLVED DiskUsageHigh (resolved after 2 h 5 min): /数据 已用 95 %",
+        "2026-03-10 14:05:00 RESOLVED DiskUsageHigh: over after 2 h 5 min; it was: /数据 已用 95 %",
     ]
 
 

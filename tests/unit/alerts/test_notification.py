@@ -35,6 +35,7 @@ TOLD = st.builds(
     resolved_at=st.none() | INSTANT,
     duration_s=FIGURE,
     count=st.integers(1, 10**6),
+    reason=TEXT,
     annotations=st.dictionaries(TEXT, TEXT, max_size=3),
 )
 
@@ -56,6 +57,12 @@ def test_a_payload_reads_back_as_what_it_was(alerts: list[Told], at: datetime, k
     read = Notification.from_json(json.loads(json.dumps(notification.to_json())))
     assert read == notification
     assert [one.alert.fingerprint for one in read.alerts] == [one.alert.fingerprint for one in alerts]
+
+
+def test_a_message_written_before_an_upgrade_can_still_be_sent() -> None:
+    document = a_notification(told(status="resolved", reason="now 40 %")).to_json()
+    del document["alerts"][0]["reason"]
+    assert Notification.from_json(document) == a_notification(told(status="resolved"))
 
 
 @pytest.mark.parametrize(

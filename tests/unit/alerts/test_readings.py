@@ -519,7 +519,7 @@ def test_only_what_is_bad_or_was_told_of_gets_a_message() -> None:
         if one.rule_id == "own"
     )
     assert (quiet.level, quiet.message) == (None, "")
-    assert (open_one.level, open_one.message, open_one.threshold) == (None, "70 %", 80)
+    assert (open_one.level, open_one.message, open_one.threshold) == (None, "now 70 %", 80)
 
 
 @pytest.mark.parametrize("source", SOURCES)

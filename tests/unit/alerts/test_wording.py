@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from alert_messages import FIRED, a_notification, told
 
+from app.alerts.alert import MESSAGE_CHARACTERS
 from app.alerts.notices.outbox import OVERFLOW
-from app.alerts.wire.wording import HELD_BACK, body, span, summary, title, trial
+from app.alerts.wire.wording import HELD_BACK, body, happened, said, span, title, trial
 
 
 @pytest.mark.parametrize(
@@ -29,13 +30,30 @@ def test_a_duration_is_told_in_its_two_largest_units(seconds: float, text: str) 
         ({"event": "acked"}, "acknowledged"),
         ({"event": "silenced"}, "silenced"),
         ({"event": "flapping"}, "goes to and fro; told again when it settles"),
-        ({"status": "resolved"}, "resolved after 2 h 5 min"),
-        ({"status": "resolved", "duration_s": None}, "resolved"),
-        ({"status": "resolved", "event": "firing"}, "began and was over again after 2 h 5 min"),
+        ({"status": "resolved"}, ""),
+        ({"status": "resolved", "event": "flapping"}, "goes to and fro; told again when it settles"),
     ],
 )
 def test_what_happened_is_told_in_a_few_words(changed: dict[str, Any], text: str) -> None:
-    assert summary(told(**changed)) == text
+    assert happened(told(**changed)) == text
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({}, "over after 2 h 5 min; it was: /数据 已用 95 %"),
+        ({"duration_s": None}, "over; it was: /数据 已用 95 %"),
+        ({"reason": "now 40 %"}, "over after 2 h 5 min, now 40 %; it was: /数据 已用 95 %"),
+        ({"event": "firing"}, "began and was over again after 2 h 5 min; it was: /数据 已用 95 %"),
+    ],
+)
+def test_what_is_over_says_how_long_it_lasted_and_what_it_was(changed: dict[str, Any], text: str) -> None:
+    assert said(told(status="resolved", **changed)) == text
+    assert said(told(event="repeat")) == "/数据 已用 95 %"
+
+
+def test_what_is_over_is_no_longer_than_a_message_may_be() -> None:
+    assert len(said(told(status="resolved", alert={"message": "长" * MESSAGE_CHARACTERS}))) == MESSAGE_CHARACTERS
 
 
 def test_the_title_names_the_worst_that_fires() -> None:
@@ -69,7 +87,7 @@ def test_one_alert_is_told_without_its_name_which_the_title_says() -> None:
 def test_several_alerts_are_blocks_that_name_themselves() -> None:
     first, second = body(a_notification(told(), told(status="resolved"))).split("\n\n")
     assert first.startswith("CRITICAL DiskUsageHigh: /数据 已用 95 %\n")
-    assert second.startswith("RESOLVED DiskUsageHigh: /数据 已用 95 %\nresolved after 2 h 5 min\n")
+    assert second.startswith("RESOLVED DiskUsageHigh: over after 2 h 5 min; it was: /数据 已用 95 %\nmount=")
 
 
 def test_what_the_cap_held_back_says_why_it_comes_late() -> None:
