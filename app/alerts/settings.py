@@ -66,6 +66,8 @@ class AlertSettings(Section):
     """Name -> a place beyond this machine, and the channel that leads there."""
     told_once_for: Age = timedelta(hours=24)
     """An alert of another source that says nothing when it ends is over when it was not told again for this long."""
+    keep_history_days: Annotated[int, Meta(ge=0, le=36_500)] = 365
+    """What happened longer ago is removed, and what was silent until then; 0 keeps it for ever."""
     rules: Annotated[dict[str, Rule], Before(_over_defaults), Check(consistent)] = field(default_factory=default_rules)
     """Rule id -> row. A row of ours, or a key or level of it, that the file leaves out keeps its default."""
 

@@ -28,6 +28,7 @@ from app.alerts.notices.announcer import Announcer
 from app.alerts.notices.grouping import GROUP_WAIT
 from app.alerts.notices.recipients import recipients
 from app.alerts.rules.readings import Reading, read_facts
+from app.alerts.notices.trimming import Trimming
 from app.context import Context
 from app.core.errors import GengfuError
 from app.core.own_tables import alert_instance
@@ -71,6 +72,7 @@ class AlertDesk:
         self._evaluator = Evaluator(context.database, context.clock, self._settings, self._announcer.announce)
         self._deliverer = Deliverer(context.database, context.clock, self._settings, self.open_target)
         self._beating: threading.Thread | None = None
+        self._trimming = Trimming(database=context.database, clock=context.clock, settings=self._settings)
         self._memory = Memory()
 
     def open_target(self, name: str) -> Channel:
@@ -171,6 +173,18 @@ class AlertDesk:
             settings=self._settings,
             open_target=self.open_target,
             reports=self._context.settings.paths.alert_reports,
+    def _trim(self) -> None:
+        try:
+            removed = self._trimming.trim()
+        except GengfuError as error:
+            log.warning("alert_history_not_trimmed", error=str(error))
+            return
+        if removed:
+            log.info("alert_history_trimmed", **removed)
+
+    def _heard(self, at: datetime) -> Heard:
+        return day_summary.heard(self._context.settings.paths.alert_reports, at.astimezone(self._context.zone))
+
             at=self._context.clock.now().astimezone(self._context.zone),
             memory=self._memory,
         )

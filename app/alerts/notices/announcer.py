@@ -37,7 +37,6 @@ class Flush:
     digests: int = 0
     buried: int = 0
     """Messages for targets that are gone that became dead letters."""
-    pruned: int = 0
 
 
 class Announcer:
@@ -60,7 +59,7 @@ class Announcer:
             self._settle(connection, view, recipient, _touched(view, recipient, transitions))
 
     def flush(self, connection: Connection, at: datetime) -> Flush:
-        """Tell what only time brings: repeats, what a silence held back, the daily digest; bury and prune old rows."""
+        """Tell what only time brings: repeats, what a silence held back, the daily digest; bury what is too old."""
         if not self._settings.enabled:
             return Flush()
         view = View(connection, self._settings, at, self._group_wait)
@@ -77,7 +76,6 @@ class Announcer:
             looked_at=sum(map(len, due.values())),
             digests=self._digests(connection, view, targets),
             buried=_bury_of_gone_targets(connection, self._settings, at),
-            pruned=outbox.prune(connection, at) + groups.prune(connection),
         )
 
     def _settle(

@@ -5,14 +5,14 @@ before it was marked: should its sender die, the same message goes out again und
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import count
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Text, cast, func, literal, select, tuple_, update
 
 from app.alerts.alert import Severity
 from app.alerts.channel import Notification
@@ -21,7 +21,7 @@ from app.alerts.notices.decision import Mark
 from app.alerts.notices.groups import AT_ONCE
 from app.alerts.notices.settling import Marks, Waiting, given_up
 from app.core.own_tables import alert_outbox as outbox
-from app.core.upsert import insert_into
+from app.core.upsert import execute_many, insert_into
 
 EXPIRES_AFTER: Mapping[Severity, timedelta] = {
     "critical": timedelta(hours=48),
@@ -29,8 +29,6 @@ EXPIRES_AFTER: Mapping[Severity, timedelta] = {
     "warning": timedelta(hours=12),
 }
 """A row that did not get through within this is a dead letter."""
-KEPT = timedelta(days=7)
-"""Sent and replaced rows are kept for this long; dead letters for four times as long."""
 DIGEST_OWNER = "digest:"
 """Begins the owner of rows that are sent in one message."""
 _LEAST_PAGE = 20
@@ -104,9 +102,8 @@ def key_of(*parts: object) -> str:
 
 def enqueue(connection: Connection, drafts: Iterable[Draft]) -> None:
     """Write rows; one whose key is there already stands as it is."""
-    if rows := [_row(draft) for draft in drafts]:
-        statement = insert_into(outbox, connection.dialect.name)
-        connection.execute(statement.on_conflict_do_nothing(index_elements=["dedupe_key"]), rows)
+    statement = insert_into(outbox, connection.dialect.name).on_conflict_do_nothing(index_elements=["dedupe_key"])
+    execute_many(connection, statement, [_row(draft) for draft in drafts], outbox.c.id)
 
 
 def unknown(connection: Connection, keys: Iterable[str]) -> set[str]:
@@ -268,11 +265,39 @@ def counted(connection: Connection) -> dict[str, dict[str, int]]:
     return found
 
 
-def prune(connection: Connection, at: datetime) -> int:
-    """Remove rows that are long done with; return how many."""
-    done = outbox.c.state.in_(["sent", "superseded"]) & (outbox.c.created_at < at - KEPT)
-    dead = (outbox.c.state == "dead") & (outbox.c.created_at < at - 4 * KEPT)
-    return max(connection.execute(delete(outbox).where(or_(done, dead))).rowcount, 0)
+def newest(connection: Connection, *, state: str | None, limit: int) -> list[OutboxRow]:
+    """Return the newest rows of a state, or of all, newest first."""
+    wanted = () if state is None else (outbox.c.state == state,)
+    query = select(outbox).where(*wanted).order_by(outbox.c.id.desc()).limit(limit)
+    return [_outbox_row(row) for row in connection.execute(query)]
+
+
+def about(connection: Connection, fingerprint: str, singly: Collection[str], limit: int) -> list[OutboxRow]:
+    """Return the newest rows that tell of an alert, by name or as one of those left out.
+
+    `singly` are the targets that are told each transition by itself: their rows, most of all there are, have the
+    fingerprint as key. The others are looked through, target by target.
+    """
+    found: list[OutboxRow] = []
+    for target in _targets(connection):
+        told = outbox.c.group_key == fingerprint if target in singly else names(outbox.c.payload, fingerprint)
+        query = select(outbox).where(outbox.c.channel == target, told).order_by(outbox.c.id.desc()).limit(limit)
+        found += map(_outbox_row, connection.execute(query))
+    return sorted(found, key=lambda row: row.id, reverse=True)[:limit]
+
+
+def names(document: ColumnElement[Any], fingerprint: Any) -> ColumnElement[bool]:
+    """Return the condition that a JSON column has a text or key that is this fingerprint, a value or a column."""
+    return cast(document, Text).like(literal('%"') + fingerprint + literal('"%'))
+
+
+def _targets(connection: Connection) -> Iterator[str]:
+    """Yield the target of every row: one look into the index for each, for DISTINCT would read every row."""
+    target = ""
+    while target is not None:
+        following = select(func.min(outbox.c.channel)).where(outbox.c.channel > target)
+        if (target := connection.execute(following).scalar_one()) is not None:
+            yield target
 
 
 def _bury(connection: Connection, ids: list[int], at: datetime) -> set[int]:
