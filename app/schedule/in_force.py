@@ -1,6 +1,7 @@
 """Which schedule of a job is in force, and since when: a changed one counts from its change on and undoes nothing."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -14,11 +15,29 @@ _PREFIX = "schedule:"
 _OFF: dict[str, str | None] = {"cron": None, "timezone": None}
 
 
+@dataclass(frozen=True, kw_only=True)
+class InForce:
+    """A job's schedule as beats know it."""
+
+    cron: str
+    zone: ZoneInfo
+    since: datetime
+    """What was due before is not this schedule's."""
+
+
 class Schedules:
     """Remembers the schedules of jobs over restarts and fail-overs. Every method may raise the errors of `Database`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def of(self, job: str) -> InForce | None:
+        """Return the schedule of a job; None where no beat has taken it up, or the job is off."""
+        with self._database.read() as connection:
+            row = connection.execute(select(service_state).where(service_state.c.key == _PREFIX + job)).one_or_none()
+        if row is None or row.value == _OFF:
+            return None
+        return InForce(cron=row.value["cron"], zone=ZoneInfo(row.value["timezone"]), since=row.updated_at)
 
     def take_up(
         self, specs: Iterable[JobSpec], zone: ZoneInfo, past: Mapping[str, datetime], now: datetime

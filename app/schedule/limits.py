@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.core.database import Database
 from app.core.own_tables import run, slot
 from app.schedule.leadership import BEAT
 from app.schedule.leases import LeaseHolder, holder
+from app.schedule.skip_scan import distinct
 
 WINDOW = timedelta(days=1)
 LOOKED_AT = 20
@@ -140,6 +141,19 @@ def schedule_facts(database: Database, now: datetime, minimum_s: Mapping[str, fl
     return [fact for fact in facts if fact is not None]
 
 
+def ended_runs(database: Database, now: datetime) -> list[dict[str, Any]]:
+    """Return of each job with runs in the last day how many `succeeded` and how many `failed`.
+
+    Skipped and interrupted ones are neither. Raises the errors of `Database`.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    with database.read() as connection:
+        jobs = connection.execute(_JOBS).scalars().all()
+        for job, state, number in connection.execute(_ENDED, {"jobs": jobs, "after": now - WINDOW}):
+            found.setdefault(job, {"job": job, "succeeded": 0, "failed": 0})[state] = number
+    return [found[job] for job in sorted(found)]
+
+
 def _by_job(slots: Sequence[SeenSlot]) -> dict[str, list[SeenSlot]]:
     jobs: defaultdict[str, list[SeenSlot]] = defaultdict(list)
     for each in sorted(slots, key=lambda each: each.due_at):
@@ -185,3 +199,12 @@ _RUNS = (
 )
 _TODAY = _RUNS.where(run.c.job.in_(bindparam("jobs", expanding=True)), run.c.started_at > bindparam("after"))
 _NEWEST = _RUNS.where(run.c.job == bindparam("of_job")).limit(LOOKED_AT + 1)
+_EVER_RUN = distinct(run.c.job)
+_JOBS = select(_EVER_RUN.c.value).where(_EVER_RUN.c.value.is_not(None))
+"""Runs are found by job and time: by time alone there is no index."""
+_ENDED = (
+    select(run.c.job, run.c.state, func.count())
+    .where(run.c.job.in_(bindparam("jobs", expanding=True)), run.c.started_at > bindparam("after"))
+    .where(run.c.state.in_(("succeeded", "failed")))
+    .group_by(run.c.job, run.c.state)
+)

@@ -22,7 +22,14 @@ from app.health.checks.system import resources
 from app.schedule.limits import BEAT_DOWN_AFTER
 from app.schedule.signs import DEADLINE_S, MONITOR, Signs
 from app.schedule.waits import p95, queue_waits
-from app.watch.sampling import broken_limits, broker_facts, disk_history, measured_disks
+from app.watch.sampling import (
+    broken_limits,
+    broker_facts,
+    disk_history,
+    ended_today,
+    measured_disks,
+    missing_reports,
+)
 
 log = structlog.get_logger("gengfu.monitor")
 
@@ -127,6 +134,8 @@ class Monitor:
             "queues": _Look(probe=self._queues),
             "workers": _Look(probe=self._workers),
             "schedule": _Look(probe=self._schedule, every_s=_A_MINUTE_S),
+            "reports": _Look(probe=lambda: missing_reports(self._context), every_s=_A_MINUTE_S),
+            "runs": _Look(probe=lambda: ended_today(self._context), every_s=_A_MINUTE_S),
         }
 
     def _seen(self, family: str, look: _Look) -> Document | None:

@@ -11,6 +11,8 @@ from app.alerts.facts import (
     disk,
     monitoring,
     queues,
+    reports,
+    runs,
     schedule,
     services,
     system,
@@ -22,6 +24,8 @@ __all__ = ["FAMILIES", "SOURCES", "Absent", "Document", "Fact", "Kind", "Source"
 
 SOURCES: dict[str, Source] = {
     **daily.SOURCES,
+    **reports.SOURCES,
+    **runs.SOURCES,
     **disk.SOURCES,
     **cleanup.SOURCES,
     **schedule.SOURCES,

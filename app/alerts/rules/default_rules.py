@@ -20,6 +20,32 @@ DEFAULT_RULES: dict[str, dict[str, Any]] = {
         "levels": {"warning": 0},
         "message": "{value} tasks on {date}; are tasks still being created?",
     },
+    "report_missing": {
+        "alertname": "ReportMissing",
+        "type": "report_missing",
+        "source": "reports.missing_h",
+        # It takes a minute; after an hour nobody is writing it any more.
+        "levels": {"error": 1},
+        "message": (
+            "the daily report of {date} was due {value} h ago; `gengfu report backfill --from {date} --to {date}` "
+            "counts that day, `gengfu run generate-daily-statistics --day {date}` writes its report as well"
+        ),
+        "inhibited_by": ["broker_down", "beat_down", "database_down"],
+    },
+    "success_rate_low": {
+        "alertname": "SuccessRateLow",
+        "type": "success_rate",
+        "source": "runs.success_percent",
+        "op": "<",
+        "levels": {"warning": 90},
+        # What runs once a night has too few runs a day; its failure is told by the job itself.
+        "min_samples": 20,
+        "message": (
+            "{value} % of the {samples} runs of {job} in a day succeeded, {failed} failed; "
+            "`celery_beat_manager.py history` tells why"
+        ),
+        "inhibited_by": ["database_down"],
+    },
     "error_concentration": {
         "alertname": "ErrorConcentration",
         "type": "error_concentration",

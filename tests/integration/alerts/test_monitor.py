@@ -80,7 +80,8 @@ def watchman(
 
 
 def test_a_pass_sees_every_family_and_sends_what_is_due(context: Context, desk: FakeDesk) -> None:
-    assert sorted(Monitor(context, desk).look()) == ["disk", "queues", "schedule", "services", "system", "workers"]
+    seen = ["disk", "queues", "reports", "runs", "schedule", "services", "system", "workers"]
+    assert sorted(Monitor(context, desk).look()) == seen
     assert desk.passes == 1
     assert desk.outside == [[]]
     assert desk.last("system") == {"cpu_percent": 5.0, "memory_percent": 50.0}
@@ -92,13 +93,13 @@ def test_a_pass_sees_every_family_and_sends_what_is_due(context: Context, desk: 
     assert desk.last("disk")["mounts"][0]["forecast"]["verdict"]
 
 
-def test_disks_and_schedule_are_looked_at_less_often(context: Context, desk: FakeDesk, clock: ManualClock) -> None:
+def test_what_reads_history_is_looked_at_less_often(context: Context, desk: FakeDesk, clock: ManualClock) -> None:
     monitor = Monitor(context, desk)
     counts = []
     for _ in range(5):
         counts.append(set(monitor.look()))
         clock.advance(HALF_A_MINUTE)
-    for family in ("schedule", "disk"):
+    for family in ("schedule", "disk", "reports", "runs"):
         assert [number for number, judged in enumerate(counts) if family in judged] == [0, 2, 4]
 
 

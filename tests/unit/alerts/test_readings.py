@@ -522,6 +522,47 @@ def test_only_what_is_bad_or_was_told_of_gets_a_message() -> None:
     assert (open_one.level, open_one.message, open_one.threshold) == (None, "now 70 %", 80)
 
 
+def ran(succeeded: int, failed: int, job: str = "disk-space-check") -> dict[str, Any]:
+    return {"jobs": [{"job": job, "succeeded": succeeded, "failed": failed}]}
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "failed", "fires"),
+    [
+        (24, 0, False),
+        (19, 5, False),
+        (18, 6, True),
+        (253, 35, False),
+        (245, 43, True),
+        (0, 19, False),
+        (0, 20, True),
+        (0, 0, False),
+    ],
+)
+def test_a_success_rate_fires_where_it_is_certain_to_be_too_low(succeeded: int, failed: int, *, fires: bool) -> None:
+    assert names(ran(succeeded, failed), "runs") == (["SuccessRateLow"] if fires else [])
+
+
+def test_a_success_rate_names_its_job_and_both_figures() -> None:
+    (found,) = readings(ran(18, 6), "runs")
+    assert (found.labels, found.value, found.samples) == ({"job": "disk-space-check"}, 75.0, 24)
+    assert "75 % of the 24 runs of disk-space-check in a day succeeded, 6 failed" in found.message
+    assert "at most 88.0 % with 95 % certainty" in found.message
+
+
+@pytest.mark.parametrize(("late_h", "expected"), [(0.0, []), (1.0, []), (1.02, ["ReportMissing"])])
+def test_a_report_is_told_as_missing_more_than_an_hour_after_its_time(late_h: float, expected: list[str]) -> None:
+    document = {"missing": [{"date": "2026-03-09", "late_h": late_h}]}
+    assert names(document, "reports") == expected
+
+
+def test_a_missing_report_names_what_mends_it() -> None:
+    (found,) = readings({"missing": [{"date": "2026-03-09", "late_h": 2.5}]}, "reports")
+    assert found.labels == {"date": "2026-03-09"}
+    assert "`gengfu report backfill --from 2026-03-09 --to 2026-03-09`" in found.message
+    assert "`gengfu run generate-daily-statistics --day 2026-03-09`" in found.message
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_says_what_it_is(source: str) -> None:
     about = SOURCES[source]
