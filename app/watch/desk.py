@@ -27,8 +27,8 @@ from app.alerts.notices import day_summary
 from app.alerts.notices.announcer import Announcer
 from app.alerts.notices.grouping import GROUP_WAIT
 from app.alerts.notices.recipients import recipients
-from app.alerts.rules.readings import Reading, read_facts
 from app.alerts.notices.trimming import Trimming
+from app.alerts.rules.readings import Reading, read_facts
 from app.context import Context
 from app.core.errors import GengfuError
 from app.core.own_tables import alert_instance
@@ -71,8 +71,8 @@ class AlertDesk:
         self._announcer = Announcer(self._settings, context.zone, group_wait=wait)
         self._evaluator = Evaluator(context.database, context.clock, self._settings, self._announcer.announce)
         self._deliverer = Deliverer(context.database, context.clock, self._settings, self.open_target)
-        self._beating: threading.Thread | None = None
         self._trimming = Trimming(database=context.database, clock=context.clock, settings=self._settings)
+        self._beating: threading.Thread | None = None
         self._memory = Memory()
 
     def open_target(self, name: str) -> Channel:
@@ -135,6 +135,7 @@ class AlertDesk:
         if transitions:
             self._sum_up()
         self.observe({"channels": report.document()})
+        self._trim()
         return report
 
     def _taken(self, evaluate: Callable[[], Evaluation], bad_ones: Callable[[], Sequence[Alert]]) -> Taken:
@@ -167,12 +168,6 @@ class AlertDesk:
         except GengfuError as error:
             log.warning("alert_summary_failed", error=str(error))
 
-    def _told_directly(self, alerts: Sequence[Alert]) -> Taken:
-        without = without_database.tell(
-            alerts,
-            settings=self._settings,
-            open_target=self.open_target,
-            reports=self._context.settings.paths.alert_reports,
     def _trim(self) -> None:
         try:
             removed = self._trimming.trim()
@@ -182,9 +177,12 @@ class AlertDesk:
         if removed:
             log.info("alert_history_trimmed", **removed)
 
-    def _heard(self, at: datetime) -> Heard:
-        return day_summary.heard(self._context.settings.paths.alert_reports, at.astimezone(self._context.zone))
-
+    def _told_directly(self, alerts: Sequence[Alert]) -> Taken:
+        without = without_database.tell(
+            alerts,
+            settings=self._settings,
+            open_target=self.open_target,
+            reports=self._context.settings.paths.alert_reports,
             at=self._context.clock.now().astimezone(self._context.zone),
             memory=self._memory,
         )
