@@ -1,5 +1,6 @@
 """How `gengfu alerts` shows alerts, silences, messages and rules to people, on 80 columns and more."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,19 +24,32 @@ _SHOWN_DIGITS = 8
 """Of a fingerprint: commands take any beginning that is only one alert's."""
 
 
-def print_alerts(alerts: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None:
-    """Show alerts, the most urgent first."""
+def print_alerts(alerts: Iterable[Mapping[str, Any]], zone: ZoneInfo, *, left_out: int = 0) -> None:
+    """Show alerts, the most urgent first; `left_out` is how many more there are."""
+    shown = list(alerts)
     rows = [
         (
             alert["fingerprint"][:_SHOWN_DIGITS],
             alert["level"],
             _local(alert["fired_at"] or alert["pending_since"], zone),
             _state(alert),
-            "\n".join((alert["alertname"], *(f"  {line}" for line in (alert["message"], *_held_back(alert, zone))))),
+            alert["alertname"],
         )
-        for alert in alerts
+        for alert in shown
     ]
-    print_table(("id", "level", "since", "state", "alert"), rows, whole=_NO_WRAP)
+    below = [(alert["message"], *_ended(alert, zone), *_held_back(alert, zone)) for alert in shown]
+    print_table(("id", "level", "since", "state", "alert"), rows, whole=_NO_WRAP, below=below)
+    if left_out:
+        click.echo(f" and {left_out:,} more; --limit shows them\n")
+
+
+def unwatched(watch: Mapping[str, Any]) -> str:
+    """Tell why an alert may be missing; `watch` is what `who_watches` returns."""
+    if not watch["enabled"]:
+        return "[alerts] enabled = false, nothing is judged or sent"
+    silent_s = watch["monitor_silent_s"]
+    looked = "looks" if silent_s is None else f"has looked for {span_text(silent_s)}"
+    return f"no monitor {looked}; start beat or a worker"
 
 
 def print_alert(alert: Mapping[str, Any], zone: ZoneInfo) -> None:
@@ -46,45 +60,42 @@ def print_alert(alert: Mapping[str, Any], zone: ZoneInfo) -> None:
     click.echo()
     for name, value in _facts(alert, zone):
         _say_fact(name, value)
-    print_events(alert["events"], zone)
+    print_events([{**event, "alertname": alert["alertname"]} for event in alert["events"]], zone)
     if alert["messages"]:
         print_messages(alert["messages"], zone)
 
 
 def print_events(events: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None:
     """Show what became of alerts, newest first."""
-    rows = []
+    rows, below = [], []
     for event in events:
-        said = ": ".join(text for text in (event["by_whom"], event["comment"]) if text)
-        why = f"\n  {said}" if said else ""
-        name = f"{event['alertname']}: " if event.get("alertname") else ""
         when, number = _local(event["at"], zone), event["fingerprint"][:_SHOWN_DIGITS]
-        rows.append((when, number, event["event"], event["level"], f"{name}{event['message']}{why}"))
-    print_table(("when", "id", "event", "level", "what"), rows, whole=_NO_WRAP)
+        rows.append((when, number, event["event"], event["level"], event["alertname"]))
+        said = ": ".join(text for text in (event["by_whom"], event["comment"]) if text)
+        below.append([event["message"], *([said] if said else [])])
+    print_table(("when", "id", "event", "level", "alert"), rows, whole=_NO_WRAP, below=below)
 
 
 def print_silences(silences: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None:
     """Show silences, the next to end first."""
-    rows = []
+    rows, below = [], []
     for silence in silences:
-        hours = f"\n  only {_hours(silence['recurrence'])}" if silence["recurrence"] else ""
-        about = "\n".join(silence["matchers"])
-        why = f"\n  {silence['author']}: {silence['comment']}"
         until = _local(silence["ended_at"] or silence["ends_at"], zone)
-        rows.append((silence["id"], silence["state"], _local(silence["starts_at"], zone), until, about + hours + why))
-    print_table(("id", "state", "since", "until", "what is silent"), rows, whole=_NO_WRAP)
+        rows.append((silence["id"], silence["state"], _local(silence["starts_at"], zone), until))
+        hours = [f"only {_hours(silence['recurrence'])}"] if silence["recurrence"] else []
+        below.append([", ".join(silence["matchers"]), *hours, f"{silence['author']}: {silence['comment']}"])
+    print_table(("id", "state", "since", "until"), rows, whole=_NO_WRAP, below=below)
 
 
 def print_messages(messages: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> None:
     """Show messages of the outbox, newest first."""
-    rows = []
+    rows, below = [], []
     for message in messages:
-        error = f"\n  {message['last_error']}" if message["last_error"] else ""
-        about = ", ".join(message["about"]) or message["kind"]
-        waits = f"\n  next try {_local(message['next_at'], zone)}" if message["state"] == "pending" else ""
         when, tries = _local(message["sent_at"] or message["created_at"], zone), str(message["attempts"])
-        rows.append((str(message["id"]), when, message["state"], tries, message["target"], about + error + waits))
-    print_table(("number", "when", "state", "failed", "to", "what"), rows, whole=_NO_WRAP)
+        rows.append((str(message["id"]), when, message["state"], tries, message["target"]))
+        waits = f"next try {_local(message['next_at'], zone)}" if message["state"] == "pending" else ""
+        below.append([text for text in (_about(message), message["last_error"], waits) if text])
+    print_table(("number", "when", "state", "failed", "to"), rows, whole=_NO_WRAP, below=below)
 
 
 def print_rules(rules: Iterable[Mapping[str, Any]]) -> None:
@@ -101,6 +112,13 @@ def print_test(outcome: "TestOutcome") -> None:
     click.echo(f"{click.style('FAILED', fg='red')}  {visible(outcome.name)}")
     for line in outcome.differences:
         _say(line, indent="        ")
+
+
+def _about(message: Mapping[str, Any]) -> str:
+    """The alerts of a message, those of one name counted."""
+    names = [f"{name} x{count}" if count > 1 else name for name, count in Counter(message["about"]).items()]
+    more = [f"and {message['left_out']:,} more"] if message["left_out"] else []
+    return ", ".join([*names, *more]) or str(message["kind"])
 
 
 def _figures(rule: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
@@ -127,6 +145,12 @@ def _without_figure(rule: Mapping[str, Any]) -> str:
     if not rule["seen_at"]:
         return "not seen"
     return "ok" if rule["lists_only_what_is_broken"] else "no figure"
+
+
+def _ended(alert: Mapping[str, Any], zone: ZoneInfo) -> Iterator[str]:
+    if alert["resolved_at"]:
+        reason = f", {alert['resolve_reason']}" if alert["resolve_reason"] else ""
+        yield f"over since {_local(alert['resolved_at'], zone)}{reason}"
 
 
 def _held_back(alert: Mapping[str, Any], zone: ZoneInfo) -> Iterator[str]:

@@ -4,6 +4,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
+from itertools import zip_longest
 
 import click
 
@@ -19,8 +20,17 @@ def window_width() -> int:
     return known if sys.stdout.isatty() else max(_LEAST, known)
 
 
-def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str]) -> None:
-    """Print rows below their titles; a cell may have several lines. Columns named in `whole` are never folded."""
+def print_table(
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    whole: Collection[str],
+    below: Sequence[Sequence[str]] = (),
+) -> None:
+    """Print rows below their titles; a cell may have several lines. Columns named in `whole` are never folded.
+
+    `below` are lines for each row that stand beneath it, from its second column to the end of the window.
+    """
     table = [[_printable(cell) for cell in row] for row in rows]
     natural = [max(map(_columns, "\n".join(column).split("\n"))) for column in zip(titles, *table, strict=True)]
     foldable = [number for number, title in enumerate(titles) if title not in whole]
@@ -28,10 +38,14 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, whole: 
     click.echo()
     click.secho(f" {_line(titles, widths)}", bold=True)
     click.echo(f" {'─' * (sum(widths) + len(_GAP) * (len(widths) - 1))}")
-    for row in table:
+    indent = " " * (1 + widths[0] + len(_GAP))
+    for row, lines in zip_longest(table, below, fillvalue=()):
         cells = [folded(cell, width) for cell, width in zip(row, widths, strict=True)]
         for number in range(max(map(len, cells))):
             click.echo(f" {_line([cell[number] if number < len(cell) else '' for cell in cells], widths)}".rstrip())
+        for line in lines:
+            for part in folded(_printable(line), window_width() - len(indent)):
+                click.echo(indent + part)
     click.echo()
 
 

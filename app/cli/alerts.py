@@ -1,7 +1,7 @@
 """`gengfu alerts`: what is wrong, who knows of it, and what was told to whom."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,25 +23,30 @@ def command() -> None:
 
 
 _STATES = ("pending", "sent", "dead", "superseded")
+_limit = click.IntRange(1, 10_000)
 _as_json = click.option("--json", "as_json", is_flag=True, help="JSON instead of lines.")
 
 
 @command.command(name="list")
 @click.option("--all", "lately", is_flag=True, help="Also what is pending, and what ended since yesterday.")
+@click.option("--limit", default=50, show_default=True, type=_limit, help="Most urgent alerts shown; JSON has all.")
 @_as_json
-def list_(lately: bool, as_json: bool) -> None:
-    """Show the alerts that fire, the most urgent first, and why nothing is sent of one."""
-    from app.cli._alert_tables import print_alerts
-    from app.watch.views import alerts_now
+def list_(lately: bool, limit: int, as_json: bool) -> None:
+    """Show the alerts that fire, the most urgent first, why nothing is sent of one, and whether anybody watches."""
+    from app.cli._alert_tables import print_alerts, unwatched
+    from app.watch.views import alerts_now, who_watches
 
     with _ready() as context:
-        found = alerts_now(context, lately=lately)
+        found, watch = alerts_now(context, lately=lately), who_watches(context)
     if as_json:
-        _print_json(found)
-    elif found:
-        print_alerts(found, context.zone)
+        _print_json({**watch, "alerts": found})
+        return
+    if found:
+        print_alerts(found[:limit], context.zone, left_out=len(found[limit:]))
     else:
-        click.echo("no alert fires")
+        click.echo("no alert fires" if watch["watched"] else "no alert is known to fire")
+    if not watch["watched"]:
+        click.secho(f"note: {unwatched(watch)}", fg="yellow", err=True)
 
 
 @command.command()
@@ -60,7 +65,7 @@ def show(alert: str, as_json: bool) -> None:
 @command.command()
 @click.argument("alert", required=False)
 @click.option("--since", default="7d", show_default=True, metavar="TIME", help="How far back, such as 24h or 30d.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Newest events shown.")
+@click.option("--limit", default=50, show_default=True, type=_limit, help="Newest events shown.")
 @_as_json
 def history(alert: str | None, since: str, limit: int, as_json: bool) -> None:
     """Show what became of all alerts, or of ALERT, newest first."""
@@ -70,12 +75,7 @@ def history(alert: str | None, since: str, limit: int, as_json: bool) -> None:
     with _ready() as context:
         start = context.clock.now() - _span("--since", since)
         found = events_since(context, start, fingerprint=alert, limit=limit)
-    if as_json:
-        _print_json(found)
-    elif found:
-        print_events(found, context.zone)
-    else:
-        click.echo(f"nothing happened in the last {since}")
+    _show(found, print_events, context, as_json=as_json, nothing=f"nothing happened in the last {since}")
 
 
 @command.command()
@@ -155,12 +155,7 @@ def silences(over: bool, as_json: bool) -> None:
 
     with _ready() as context:
         found = silences_now(context, over=over)
-    if as_json:
-        _print_json(found)
-    elif found:
-        print_silences(found, context.zone)
-    else:
-        click.echo("nothing is silent")
+    _show(found, print_silences, context, as_json=as_json, nothing="nothing is silent")
 
 
 @command.command()
@@ -177,10 +172,8 @@ def unsilence(silence_id: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.option(
-    "--state", type=click.Choice(["pending", "sent", "dead", "superseded"]), help="Only messages in this state."
-)
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Newest messages shown.")
+@click.option("--state", type=click.Choice(_STATES), help="Only messages in this state.")
+@click.option("--limit", default=50, show_default=True, type=_limit, help="Newest messages shown.")
 @_as_json
 def outbox(state: str | None, limit: int, as_json: bool) -> None:
     """Show what is to be sent, was sent, or could not be; exits 5 while there are dead messages."""
@@ -293,6 +286,15 @@ def _ready() -> "Iterator[Context]":
     with open_context() as context:
         context.prepare_own_tables()
         yield context
+
+
+def _show(found: list[Any], table: Callable[..., None], context: "Context", *, as_json: bool, nothing: str) -> None:
+    if as_json:
+        _print_json(found)
+    elif found:
+        table(found, context.zone)
+    else:
+        click.echo(nothing)
 
 
 def _print_json(document: Any) -> None:

@@ -11,19 +11,36 @@ from app.alerts.alert import RANK
 from app.alerts.facts import family_of
 from app.alerts.life.instance import Instance
 from app.alerts.life.instance_rows import load
-from app.alerts.notices.outbox import counted
+from app.alerts.notices.outbox import OutboxRow, about, counted, newest
+from app.alerts.notices.recipients import recipients
 from app.alerts.notices.silences import Silence, Silences, in_force
 from app.alerts.notices.suppression import Flags, Inhibitors, flags
 from app.alerts.rules.latest_readings import latest
 from app.alerts.rules.rule import Rule
 from app.context import Context
 from app.core.errors import BadArgument
-from app.core.own_tables import alert_event, alert_instance, alert_outbox
+from app.core.own_tables import alert_event, alert_instance
+from app.schedule.signs import MONITOR, Signs
 
 _OPEN = ("firing", "recovering")
 _LATELY = timedelta(days=1)
+_LATELY_S = 120
+"""A monitor that died is followed within 90 s."""
 _OF_ONE = 50
 """Events and messages shown of one alert."""
+
+
+def who_watches(context: Context) -> dict[str, Any]:
+    """Tell whether what goes wrong would be noticed: `watched`, that is `enabled` and a monitor looked lately.
+
+    `monitor_silent_s` is how long ago (seconds); None where there is no sign of one, as after it has ended. Jobs have
+    their findings judged all the same. Raises the errors of `Database`.
+    """
+    enabled, sign = context.settings.alerts.enabled, Signs(context.database).find(MONITOR)
+    silent_s = None if sign is None else round(sign.age_s(context.clock.now()), 1)
+    lately_s = max(_LATELY_S, 2 * context.settings.health.interval_s)
+    watched = enabled and silent_s is not None and silent_s <= lately_s
+    return {"watched": watched, "enabled": enabled, "monitor_silent_s": silent_s}
 
 
 def alerts_now(context: Context, *, lately: bool = False) -> list[dict[str, Any]]:
@@ -59,8 +76,9 @@ def alert_in_detail(context: Context, fingerprint: str) -> dict[str, Any]:
         instance = find_alert(connection, fingerprint)
         (told,) = _with_flags(context, connection, [instance], context.clock.now())
         events = _events(connection, alert_event.c.fingerprint == instance.fingerprint, _OF_ONE)
-        messages = [one for one in _messages(connection, None, 10 * _OF_ONE) if instance.fingerprint in one["alerts"]]
-    return {**told, "events": events, "messages": messages[:_OF_ONE]}
+        singly = {one.name for one in recipients(context.settings.alerts) if not one.grouped}
+        messages = [_message(row) for row in about(connection, instance.fingerprint, singly, _OF_ONE)]
+    return {**told, "events": events, "messages": messages}
 
 
 def events_since(
@@ -101,7 +119,7 @@ def told_silence(silence: Silence, now: datetime) -> dict[str, Any]:
 def messages_now(context: Context, *, state: str | None = None, limit: int = 50) -> dict[str, Any]:
     """Return `messages` of the outbox, newest first, of one state or of all, and `counts` {target: {state: number}}."""
     with context.database.read() as connection:
-        messages = _messages(connection, alert_outbox.c.state == state if state else None, limit)
+        messages = [_message(row) for row in newest(connection, state=state, limit=limit)]
         return {"counts": counted(connection), "messages": messages}
 
 
@@ -196,22 +214,18 @@ def _named(connection: Connection, events: Sequence[Mapping[str, Any]]) -> list[
     return load(connection, alert_instance.c.fingerprint.in_({event["fingerprint"] for event in events}))
 
 
-def _messages(connection: Connection, wanted: ColumnElement[bool] | None, limit: int) -> list[dict[str, Any]]:
-    query = select(alert_outbox).order_by(alert_outbox.c.id.desc()).limit(limit)
-    return [_message(row) for row in connection.execute(query if wanted is None else query.where(wanted))]
-
-
-def _message(row: Row[Any]) -> dict[str, Any]:
+def _message(row: OutboxRow) -> dict[str, Any]:
     told = [one["alert"] for one in row.payload.get("alerts", ())]
     return {
         "id": row.id,
-        "target": row.channel,
+        "target": row.target,
         "kind": row.kind,
         "level": row.level,
         "state": row.state,
         "event": row.payload.get("event"),
         "about": [f"{one['alertname']} ({one['severity']})" for one in told],
         "alerts": [one["fingerprint"] for one in told],
+        "left_out": row.payload.get("left_out", 0),
         "attempts": row.attempts,
         "created_at": row.created_at.isoformat(),
         "next_at": row.next_at.isoformat(),

@@ -14,7 +14,9 @@ from app.cli import gengfu
 from app.context import Context, make_context, open_context
 from app.core.clock import SystemClock
 from app.core.own_tables import alert_outbox
+from app.schedule.signs import MONITOR, Signs
 from app.settings import load
+from app.watch.desk import AlertDesk
 from app.watch.telling import notify
 
 Run = Callable[..., Result]
@@ -49,6 +51,12 @@ def context(run: Run) -> Iterator[Context]:
 
 
 @pytest.fixture
+def watched(context: Context) -> None:
+    """A monitor has just looked."""
+    Signs(context.database).leave(MONITOR, {}, context.clock.now())
+
+
+@pytest.fixture
 def two(context: Context) -> list[Any]:
     """A critical alert with a long hostile message, and a warning."""
     notify(
@@ -64,7 +72,7 @@ def two(context: Context) -> list[Any]:
         ],
     )
     result = CliRunner().invoke(gengfu, ["alerts", "list", "--json"])
-    found: list[Any] = json.loads(result.stdout)
+    found: list[Any] = json.loads(result.stdout)["alerts"]
     return found
 
 
@@ -74,12 +82,53 @@ def fits(result: Result) -> bool:
     return not wide and "\x1b" not in result.output
 
 
-def test_nothing_is_said_in_words(run: Run) -> None:
+def test_nothing_is_said_in_words(run: Run, watched: None) -> None:
+    assert watched is None
     assert run("list").output == "no alert fires\n"
     assert run("silences").output == "nothing is silent\n"
     assert run("history").output == "nothing happened in the last 7d\n"
     assert run("outbox").output == "nothing was ever to be sent\n"
-    assert json.loads(run("list", "--json").stdout) == []
+    told = json.loads(run("list", "--json").stdout)
+    assert (told["alerts"], told["watched"]) == ([], True)
+
+
+def test_an_empty_list_says_where_nobody_watches(run: Run, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    none = run("list")
+    assert (none.stdout, none.exit_code) == ("no alert is known to fire\n", 0)
+    assert "no monitor looks; start" in none.stderr
+    Signs(context.database).leave(MONITOR, {}, context.clock.now() - timedelta(minutes=25))
+    assert "no monitor has looked for 25 min; start" in run("list").stderr
+    monkeypatch.setenv("ALERT_ENABLED", "false")
+    assert "enabled = false" in run("list").stderr
+    assert json.loads(run("list", "--json").stdout)["watched"] is False
+
+
+def test_a_list_says_where_nobody_watches_and_fits(run: Run, two: list[Any]) -> None:
+    assert two
+    assert "note: no monitor looks" in run("list").stderr
+    assert fits(run("list"))
+
+
+def test_a_long_list_shows_the_most_urgent_and_how_many_there_are(run: Run, context: Context, watched: None) -> None:
+    assert watched is None
+    levels = ["warning"] * 50 + ["critical", "error"]
+    notify(context, [{"type": f"磁盘{n}", "message": "满", "severity": level} for n, level in enumerate(levels)])
+    shown = run("list").output
+    assert [shown.count(level) for level in ("critical", "error", "warning")] == [1, 1, 48]
+    assert "and 2 more; --limit shows them" in shown
+    assert "more" not in run("list", "--limit", "52").output
+    assert len(json.loads(run("list", "--json").stdout)["alerts"]) == 52
+
+
+def test_what_is_over_says_since_when_and_what_ended_it(run: Run, context: Context) -> None:
+    for level in (85, 60):
+        mount = {"mount": "/数据", "free_gb": 3, "usage_percent": level, "inodes_percent": 5.0, "inode_forecast": None}
+        AlertDesk(context).observe({"disk": {"mounts": [mount | {"forecast": {"method": None}}], "errors": []}})
+    result = run("list", "--all")
+    assert "/数据 is 85 % full, 3 GB are free; the threshold is 80 %" in result.output
+    assert ", now 60 %" in result.output
+    assert fits(result)
+    assert "now 60 %" in run("history").output
 
 
 def test_the_most_urgent_alert_stands_first_and_in_the_window(run: Run, two: list[Any]) -> None:
@@ -207,8 +256,6 @@ def test_an_outbox_row_of_a_test_or_digest_is_shown_by_its_kind(run: Run, contex
 
 
 def test_rules_show_the_last_figure_and_what_is_left(run: Run, context: Context) -> None:
-    from app.watch.desk import AlertDesk
-
     assert "not seen" in run("rules").output
     unknown = {"method": None, "hours_left": None, "full_at": None}
     mounts = [
