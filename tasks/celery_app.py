@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from celery import Celery, Task, signals
+from celery.utils.log import get_multiprocessing_logger
 
 from app.context import Context
 from app.execution.confinement import confine_process
@@ -75,6 +76,8 @@ def _set_up_logs(**_facts: Any) -> None:
     """Keep Celery from configuring the root logger; worker and beat write to their own files."""
     settings = base.process_context().settings
     configure_logs("beat" if "beat" in sys.argv else "worker", settings.logging, settings.paths.logs)
+    # The pool tells of children that were killed, and tells it to stderr: a line in the log without time or form.
+    get_multiprocessing_logger().propagate = True
 
 
 @signals.celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator] # Celery ships no types

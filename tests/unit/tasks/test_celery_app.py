@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 from celery import Celery
+from celery.utils.log import get_multiprocessing_logger
 
 from app.context import Context, make_context
 from app.core.errors import DatabaseUnavailable
 from app.execution.runner import Outcome
 from tasks import base
+from tasks import celery_app as worker
 from tasks.celery_app import make_app
 from tasks.registry import Job, all_jobs
 
@@ -95,3 +97,18 @@ def test_a_temporary_failure_of_a_delivered_message_is_tried_again_and_a_shell_r
     assert base.run_in_task(task, failing, (), {})["success"] is False
     task.pop_request()
     assert retried == [30, 60]
+
+
+def test_a_child_that_was_killed_stands_in_the_log_as_all_else(
+    context: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert context
+    monkeypatch.setattr(worker, "configure_logs", lambda *_facts: None)
+    pool = get_multiprocessing_logger()
+    monkeypatch.setattr(pool, "propagate", False)
+    pool.error("unheard")
+    worker._set_up_logs()
+    pool.error("Process %r exited with %r", "ForkPoolWorker-1", "signal 9 (SIGKILL)")
+    assert [record.getMessage() for record in caplog.records] == [
+        "Process 'ForkPoolWorker-1' exited with 'signal 9 (SIGKILL)'"
+    ]
