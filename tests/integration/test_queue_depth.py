@@ -1,11 +1,14 @@
 """Waiting messages are counted on RabbitMQ, where one answers; a dead one is told."""
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
-from network import proxied, tcp
+from network import Proxy, proxied, tcp
 
 from tasks import queue_depth
 
@@ -39,35 +42,38 @@ def test_a_broker_that_falls_silent_between_two_answers_is_told_and_not_waited_f
     rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_depth, "_LIMITS", {"read_timeout": 0.2, "write_timeout": 0.2})
-    ask = queue_depth._depth
-    with proxied(tcp(urlsplit(rabbitmq_url).port or 5672)) as proxy:
-
-        def ask_the_silent(connection: Any, name: str) -> int:
-            proxy.silence()
-            return ask(connection, name)
-
-        monkeypatch.setattr(queue_depth, "_depth", ask_the_silent)
-        with Celery("counter", broker=_through(rabbitmq_url, proxy.port), set_as_current=False) as counter:
-            monkeypatch.setattr(queue_depth, "current_app", counter)
-            facts = queue_depth.measure()
-    assert (facts["status"], facts["available"]) == ("critical", False)
+    found: list[dict[str, Any]] = []
+    with asked_through_a_proxy(rabbitmq_url, monkeypatch, Proxy.silence):
+        thread = threading.Thread(target=lambda: found.append(queue_depth.measure()), daemon=True)
+        thread.start()
+        thread.join(20)
+    assert [(facts["status"], facts["available"]) for facts in found] == [("critical", False)]
 
 
 def test_a_broker_that_breaks_off_between_two_answers_is_told(
     rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = queue_depth._depth
-    with proxied(tcp(urlsplit(rabbitmq_url).port or 5672)) as proxy:
+    with asked_through_a_proxy(rabbitmq_url, monkeypatch, Proxy.reset):
+        facts = queue_depth.measure()
+    assert (facts["status"], facts["available"]) == ("critical", False)
 
-        def ask_the_broken(connection: Any, name: str) -> int:
-            proxy.reset()
+
+@contextmanager
+def asked_through_a_proxy(
+    url: str, monkeypatch: pytest.MonkeyPatch, break_it: Callable[[Proxy], None]
+) -> Iterator[None]:
+    """The network breaks once the broker has let us in, before it is asked for its queues."""
+    ask = queue_depth._depth
+    with proxied(tcp(urlsplit(url).port or 5672)) as proxy:
+
+        def ask_in_vain(connection: Any, name: str) -> int:
+            break_it(proxy)
             return ask(connection, name)
 
-        monkeypatch.setattr(queue_depth, "_depth", ask_the_broken)
-        with Celery("counter", broker=_through(rabbitmq_url, proxy.port), set_as_current=False) as counter:
+        monkeypatch.setattr(queue_depth, "_depth", ask_in_vain)
+        with Celery("counter", broker=_through(url, proxy.port), set_as_current=False) as counter:
             monkeypatch.setattr(queue_depth, "current_app", counter)
-            facts = queue_depth.measure()
-    assert (facts["status"], facts["available"]) == ("critical", False)
+            yield
 
 
 def _through(url: str, port: int) -> str:
