@@ -26,6 +26,7 @@ from app.core.safe_files import create_marker, open_root, view_root
 from app.core.source_tables import SourceSettings, map_source_tables
 from app.retention.directories import DirectoryEngine
 from app.retention.folder_rules import DirectoryRule
+from app.retention.lock import Flight
 from app.retention.problems import Problems
 from app.retention.roots import init_roots, open_roots
 from app.retention.settings import RetentionSettings
@@ -156,7 +157,7 @@ def _ours_removing(place: Workplace, tree: Path) -> int:
     init_roots(place.database, {"temp": tree}, place.clock)
     tally = Tally(place, "bench")
     with open_roots(open_root, place.database, place.folders, ["temp"]) as roots:
-        DirectoryEngine(place, roots, tally, Problems()).run([_rule()], float("inf"))
+        DirectoryEngine(place, roots, tally, Flight(), Problems()).run([_rule()], float("inf"))
     tally.close()
     return tally.counts["temp"]
 

@@ -19,6 +19,7 @@ from app.core.own_tables import file_outbox
 from app.core.safe_files import Identity, open_root
 from app.core.source_tables import SourceSettings, map_source_tables
 from app.demo import schema
+from app.retention.due_files import FileWork
 from app.retention.lock import Flight
 from app.retention.outbox import FileEngine
 from app.retention.outbox_entry import OutboxFile, packed
@@ -82,7 +83,8 @@ def outbox(folder: Path, count: int) -> dict[str, Any]:
     before = peak_rss_mb()
     with open_roots(open_root, place.database, place.folders, ["uploads"]) as roots:
         tally = Tally(place, "bench")
-        engine = FileEngine(place, columns, roots, tally, Flight(), Problems())
+        work = FileWork(place=place, columns=columns, roots=roots, tally=tally, flight=Flight(), problems=Problems())
+        engine = FileEngine(work)
         told = timed(lambda: engine.run(place.clock.monotonic() + 3600))
     if tally.counts["files"] != count:
         sys.exit(f"{tally.counts['files']} of {count} files were removed")

@@ -10,6 +10,7 @@ from app.core.errors import DatabaseBusy, DatabaseRefused, DatabaseUnavailable, 
 from app.core.safe_files import Root, open_root, view_root
 from app.retention.archive import purge_due_rows
 from app.retention.directories import DirectoryEngine, DirectoryPreview
+from app.retention.due_files import FileWork, roots_without_rule
 from app.retention.emergency import files_first
 from app.retention.expiry import frozen_now, passes
 from app.retention.folder_guards import FolderGuards
@@ -108,12 +109,14 @@ class _Cleanup:
         """Do all the work and fill in the facts."""
         tally = Tally(self._place, self._facts.run_id)
         tally.keep_cursors({e.cursor_name for r in self._book.rules for e in passes(r, self._place.clock.now())})
-        with open_roots(open_root, self._place.database, self._place.folders, self._root_names()) as roots:
+        without_rule, lost = roots_without_rule(self._place, self._book) if self._with_rows else (set[str](), {})
+        names = self._root_names() | without_rule
+        with open_roots(open_root, self._place.database, self._place.folders, names) as roots:
             if self._with_rows:
                 self._phase(lambda: self._purge(tally, flight))
             for phase in self._phases(roots, tally, flight):
                 self._phase(phase)
-            self._told_held(roots.held)
+            self._told_held(roots.held | lost)
         self._phase(lambda: _settled(tally))
         self._facts.counts, self._facts.carried = tally.counts, tally.carried
         self._facts.interrupted_runs = tally.interrupted_runs
@@ -173,11 +176,12 @@ class _Cleanup:
         sure = OpenRoots(ready=usable, held=roots.held)
         with self._place.database.read() as connection:
             self._place.on_stage(tally.stage("files", "files", _FATES, pending_files(connection)))
-        problems, until = self._facts.problems, self._until()
-        is_done = purge_due(self._place, columns, sure, tally, flight, problems, until)
-        is_done &= FileEngine(self._place, columns, sure, tally, flight, problems).run(until)
+        work = FileWork(
+            place=self._place, columns=columns, roots=sure, tally=tally, flight=flight, problems=self._facts.problems
+        )
+        is_done = purge_due(work, self._until()) & FileEngine(work).run(self._until())
         roots.held.update({name: why for name, why in unknown.items() if name in roots.ready})
-        return "done" if is_done else "budget"
+        return "done" if is_done else self._early()
 
     def _directories(self, roots: OpenRoots[Root], tally: Tally, flight: Flight) -> str:
         if self._is_halted():
@@ -187,9 +191,9 @@ class _Cleanup:
         self._place.on_stage(tally.stage("folders", "folders", (TEMP, LOGS, FOLDERS)))
         guards = self._folder_guards()
         rules = guards.let_pass(self._directory_rules, roots, self._until(), write=True)
-        engine = DirectoryEngine(self._place, roots, tally, self._facts.problems)
+        engine = DirectoryEngine(self._place, roots, tally, flight, self._facts.problems)
         try:
-            state = "done" if engine.run(rules, self._until()) else "budget"
+            state = "done" if engine.run(rules, self._until()) else self._early()
         finally:
             self._facts.folders = [figures.told() for figures in (*guards.held, *engine.figures)]
         guards.finish(engine.figures)
@@ -197,6 +201,10 @@ class _Cleanup:
 
     def _folder_guards(self) -> FolderGuards:
         return FolderGuards(place=self._place, run_id=self._facts.run_id, problems=self._facts.problems)
+
+    def _early(self) -> str:
+        """Return the state of what did not come to its end."""
+        return "partial" if self._is_halted() else "budget"
 
     def _is_halted(self) -> bool:
         why = self._place.halted()

@@ -10,10 +10,11 @@ from contextlib import closing
 from itertools import groupby
 from operator import attrgetter
 
-from app.core.errors import PathRefused, RootRefused
+from app.core.errors import DatabaseBusy, PathRefused, RootRefused
 from app.core.safe_files import ReadOnlyRoot, Reason, Root, open_files, show
 from app.retention import stored_state
 from app.retention.folder_rules import DirectoryRule
+from app.retention.lock import Flight
 from app.retention.problems import Problems
 from app.retention.roots import OpenRoots
 from app.retention.settings import LOGS
@@ -33,10 +34,13 @@ def _nothing(_candidate: Candidate) -> None:
 class DirectoryEngine:
     """Removes what the rules cover."""
 
-    def __init__(self, place: Workplace, roots: OpenRoots[Root], tally: Tally, problems: Problems) -> None:
+    def __init__(
+        self, place: Workplace, roots: OpenRoots[Root], tally: Tally, flight: Flight, problems: Problems
+    ) -> None:
         self._place = place
         self._roots = roots
         self._tally = tally
+        self._flight = flight
         self._problems = problems
         self._done: Counter[str] = Counter()
         self._refusals: list[tuple[str, PathRefused]] = []
@@ -44,12 +48,12 @@ class DirectoryEngine:
         """Of every rule, for the report."""
 
     def run(self, rules: Sequence[DirectoryRule], until: float) -> bool:
-        """Remove old files below every root that is not held; False where the instant `until` came first.
+        """Remove old files below every root that is not held; False where the instant `until` came first, or a halt.
 
         Raises DatabaseUnavailable and DatabaseBusy: what can't be counted is not removed.
         """
         states = [self._clean(name, group, until) for name, group in _by_root(rules)]
-        return "budget" not in states
+        return {"budget", "partial"}.isdisjoint(states)
 
     def _clean(self, name: str, rules: Sequence[DirectoryRule], until: float) -> str:
         root = self._roots.ready.get(name)
@@ -59,32 +63,42 @@ class DirectoryEngine:
         started = self._place.clock.monotonic()
         sweep = sweep_of(self._place, root, rules, lambda refusal: self._refusals.append((name, refusal)), until)
         self.figures += sweep.active
-        state = self._work_off(root, sweep)
+        try:
+            self._count_what_a_killed_run_removed(root)
+            state = self._work_off(root, sweep)
+        except RootRefused as error:
+            self._roots.hold(root.name, str(error))
+            state = "held"
         for figures in sweep.figures:
             figures.state, figures.seconds = state, self._place.clock.monotonic() - started
         return state
 
     def _work_off(self, root: Root, sweep: Sweep) -> str:
+        """Remove what goes, and count it unless the database fails: then the next run does, by what was condemned."""
         try:
-            self._count_what_a_killed_run_removed(root)
-            with closing(sweep.batches()) as batches:
-                for batch in batches:
-                    self._condemn(root, batch)
-                    self._remove(root, batch)
-                    if self._place.halted() is not None:
-                        return "partial"
-                    if sweep.is_over():
-                        return "budget"
-        except RootRefused as error:
-            self._roots.hold(root.name, str(error))
-            return "held"
-        finally:
+            state = self._remove_all(root, sweep)
+        except (RootRefused, DatabaseBusy):
             self._count(root.name)
+            raise
+        self._count(root.name)
+        return state
+
+    def _remove_all(self, root: Root, sweep: Sweep) -> str:
+        with closing(sweep.batches()) as batches:
+            for batch in batches:
+                if self._place.halted() is not None:
+                    return "partial"
+                self._condemn(root, batch)
+                self._remove(root, batch)
+                if sweep.is_over():
+                    return "budget"
         return "budget" if sweep.was_cut else "done"
 
     def _condemn(self, root: Root, batch: Sequence[Candidate]) -> None:
+        root.check_in_place()
         told = {"files": [_told(candidate) for candidate in batch]}
         with self._tally.transaction() as (connection, added):
+            self._flight.check(connection)
             added.update(self._counted())
             stored_state.put(connection, _CONDEMNED + root.name, told, self._place.clock.now())
         self._forget()
@@ -123,6 +137,7 @@ class DirectoryEngine:
     def _count(self, root: str) -> None:
         """Commit the counts of the last batch."""
         with self._tally.transaction() as (connection, added):
+            self._flight.check(connection)
             added.update(self._counted())
             stored_state.remove(connection, _CONDEMNED + root)
         self._forget()

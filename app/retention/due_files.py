@@ -1,20 +1,64 @@
 """The rows of the outbox that are due, each with the files that a living row still names."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from app.core.safe_files import Root
 from app.retention import outbox_rows
-from app.retention.references import odd_references, referenced
+from app.retention.lock import Flight
+from app.retention.problems import Problems
+from app.retention.references import odd_references, referenced, roots_left
+from app.retention.roots import OpenRoots
+from app.retention.rules import RuleBook
 from app.retention.stored_paths import FileColumns
+from app.retention.tally import Tally
 from app.retention.workplace import Workplace
 
 _SCAN_S = 600.0
 
 
-def due_files(place: Workplace, columns: FileColumns, state: str) -> Iterator[tuple[int, set[tuple[str, str]]]]:
-    """Yield the id of each due row in `state`, oldest first, with (root, path) of what must be kept.
+@dataclass(frozen=True, kw_only=True)
+class FileWork:
+    """The parts of a clean-up that work on files of deleted rows needs."""
 
-    The tables are scanned once for many rows together. Raises DatabaseUnavailable, DatabaseBusy, TooManyOddPaths.
+    place: Workplace
+    columns: FileColumns
+    """That keep a file where a living row names it."""
+    roots: OpenRoots[Root]
+    tally: Tally
+    flight: Flight
+    problems: Problems
+
+    def each_due(self, state: str, until: float, work_off: Callable[[int, set[tuple[str, str]]], None]) -> bool:
+        """Have every due row in `state` worked off, given its id and (root, path) of what must be kept.
+
+        False where the monotonic instant `until` came first, or somebody halted the clean-up. Raises
+        DatabaseUnavailable, DatabaseBusy, TooManyOddPaths.
+        """
+        for row_id, kept in _due_files(self.place, self.columns, state):
+            if self.place.clock.monotonic() >= until or self.place.halted() is not None:
+                return False
+            work_off(row_id, kept)
+        return True
+
+
+def roots_without_rule(place: Workplace, book: RuleBook) -> tuple[set[str], dict[str, str]]:
+    """Return the roots in which rules that are off now left files behind, and root -> why others can't be used.
+
+    Raises DatabaseUnavailable, DatabaseBusy.
     """
+    with place.database.read(deadline_s=_SCAN_S) as connection:
+        left = roots_left(connection, {rule.name for rule in book.rules})
+    usable = left & {file.root for file in book.references} & place.folders.keys()
+    return usable, {
+        name: f"root {name}: files of deleted rows wait there, but no column of [retention] tells any more which are "
+        "in use; write the root and its rule back, with enabled = false, until they are gone"
+        for name in left - usable
+    }
+
+
+def _due_files(place: Workplace, columns: FileColumns, state: str) -> Iterator[tuple[int, set[tuple[str, str]]]]:
+    """Yield the rows, oldest first. The tables are scanned once for many of them together."""
     last = 0
     odd: set[tuple[str, str]] | None = None
     while chunk := _due_after(place, last, state):

@@ -13,7 +13,7 @@ from app.core.errors import PathRefused, RootRefused
 from app.core.safe_files import ReadOnlyRoot
 from app.retention.directories import sweep_of
 from app.retention.folder_rules import DirectoryRule
-from app.retention.guards import covers
+from app.retention.guards import covers, differing_clocks
 from app.retention.problems import Problems
 from app.retention.roots import AnyRoot, OpenRoots
 from app.retention.rule_runs import KEPT, RuleRun, RuleRuns, open_approval, runs_that_went
@@ -116,7 +116,7 @@ class FolderGuards:
 
 
 def _judge(place: Workplace, root: ReadOnlyRoot, group: _RootRules, run_id: str, until: float) -> Verdict | None:
-    """Return the verdict about a root; None where too few files would go for one."""
+    """Return the verdict about a root; None where too few files would go for one and the clocks agree."""
     sweep = sweep_of(place, root, group.rules, _told_later, until)
     try:
         going = sum(len(batch) for batch in sweep.batches())
@@ -139,19 +139,22 @@ def verdict_on(
 
 def _verdict(place: Workplace, group: _RootRules, run_id: str, going: int, files: int) -> Verdict | None:
     limits = place.settings.guards
-    if going <= limits.folder_files:
+    if not going:
         return None
     with place.database.read() as connection:
+        # Ages of files are told by the host's clock alone: one that is years ahead makes everything old.
+        found = tuple(differing_clocks(connection, place.clock.now(), limits))
+        if not found and going <= limits.folder_files:
+            return None
         went = runs_that_went(connection, group.name, KEPT)
         approval = open_approval(connection, group.name)
-    found: tuple[Reason, ...] = ()
-    if going > limits.folder_share * files and not _did_the_like(went, going, place):
+    if going > limits.folder_files and going > limits.folder_share * files and not _did_the_like(went, going, place):
         text = (
             f"would remove {going:,} of the {files:,} files of root {group.root} "
             f"({100 * going / files:.0f} %); more than {100 * limits.folder_share:g} % and "
             f"{limits.folder_files:,} files, and no earlier run did the like"
         )
-        found = (Reason(code="folder_share", text=text),)
+        found += (Reason(code="folder_share", text=text),)
     verdict = Verdict(
         state="held" if found else "go",
         found=found,

@@ -23,7 +23,7 @@ from app.retention.rules import RowRule
 from app.retention.verdict import NEVER_APPROVED, Reason, Verdict
 from app.retention.workplace import Workplace
 
-__all__ = ["Verdict", "covers", "judge"]
+__all__ = ["Verdict", "covers", "differing_clocks", "judge"]
 
 _SCAN_S = 600.0
 _USUAL_RUNS = 7
@@ -109,6 +109,17 @@ def covers(approval: RuleRun, verdict: Verdict, found: tuple[Reason, ...]) -> bo
     )
 
 
+def differing_clocks(connection: Connection, host_now: datetime, guards: GuardSettings) -> Iterator[Reason]:
+    """Yield the reason for holding a rule where the clocks of host and database differ."""
+    apart = abs((host_now - frozen_now(connection)).total_seconds())
+    if apart > guards.clock_s + 1:  # the database's clock is read in whole seconds
+        yield Reason(
+            code="clocks",
+            text=f"the clocks of host and database differ by {apart:,.0f} s, more than {guards.clock_s} s; "
+            "set both right",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Figures:
     """The figures of one rule."""
@@ -146,7 +157,7 @@ class _Figures:
         return self.expired >= self.most
 
     def reasons(self, verdict: Verdict, host_now: datetime) -> Iterator[Reason]:
-        yield from self._clocks(host_now)
+        yield from differing_clocks(self.connection, host_now, self.guards)
         yield from self._columns(verdict)
         yield from self._share()
         yield from self._unusual()
@@ -156,15 +167,6 @@ class _Figures:
                 yield self._nothing_younger()
             yield from self._whole(is_dated=is_dated)
             yield from self._future()
-
-    def _clocks(self, host_now: datetime) -> Iterator[Reason]:
-        apart = abs((host_now - frozen_now(self.connection)).total_seconds())
-        if apart > self.guards.clock_s + 1:  # the database's clock is read in whole seconds
-            yield Reason(
-                code="clocks",
-                text=f"the clocks of host and database differ by {apart:,.0f} s, more than {self.guards.clock_s} s; "
-                "set both right",
-            )
 
     def _columns(self, verdict: Verdict) -> Iterator[Reason]:
         before = next((run for run in self.went if run.columns_seen), None)

@@ -54,6 +54,7 @@ class LeftBehind:
         return named
 
     def _look_at(self, root: str, paths: Iterable[str], reasons: _Reasons) -> None:
+        self.roots.usable(root).check_in_place()
         for folder, inside in _by_folder(paths).items():
             if len(inside) > 1 and self._is_gone(root, folder):
                 reasons.update(_below_nothing(folder, inside))

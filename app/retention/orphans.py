@@ -16,9 +16,10 @@ from sqlalchemy import Connection, func, or_, select
 
 from app.core.errors import BadArgument, PathRefused
 from app.core.own_tables import file_outbox
-from app.core.safe_files import Entry, ReadOnlyRoot, check_relative, open_files, open_root, show, view_root
+from app.core.safe_files import Entry, ReadOnlyRoot, Root, check_relative, open_files, open_root, show, view_root
 from app.core.settings_file import nearest
-from app.retention.lock import single_flight
+from app.retention.due_files import FileWork
+from app.retention.lock import Flight, single_flight
 from app.retention.outbox_entry import OutboxFile
 from app.retention.presence import present_references
 from app.retention.problems import Problems
@@ -121,21 +122,13 @@ def quarantine_orphans(
     ):
         found = tuple(look.count(name, roots) for name in sorted(look.names))
         tally = Tally(place, run_id)
+        work = look.work(roots, tally, flight)
         for orphans in found:
             _hold(orphans, share, despite_unexplained=despite_unexplained)
             if orphans.why_held is None and orphans.orphans:
                 for files in look.packed(roots.ready[orphans.root], orphans.orphans):
-                    moved = set_aside(
-                        place,
-                        roots,
-                        tally,
-                        flight,
-                        look.problems,
-                        run_id=run_id,
-                        rule=RULE,
-                        files=files,
-                        purge_at=place.clock.now() + QUARANTINE,
-                    )
+                    purge_at = place.clock.now() + QUARANTINE
+                    moved = set_aside(work, run_id=run_id, rule=RULE, files=files, purge_at=purge_at)
                     orphans.moved += moved["trashed"]
                 _log.info("orphans_set_aside", run_id=run_id, root=orphans.root, files=orphans.moved)
         if not tally.carried:  # the figures of a killed clean-up wait for its next report
@@ -196,6 +189,12 @@ class _Look:
                 if len(found.examples) < _EXAMPLES:
                     found.examples.append(show(path.encode()))
         return found
+
+    def work(self, roots: OpenRoots[Root], tally: Tally, flight: Flight) -> FileWork:
+        """Return what moving the orphans needs."""
+        return FileWork(
+            place=self._place, columns=self._columns, roots=roots, tally=tally, flight=flight, problems=self.problems
+        )
 
     def packed(self, root: ReadOnlyRoot, most: int) -> Iterator[list[OutboxFile]]:
         """Yield the orphans of a root for moving them, at most so many as were counted."""

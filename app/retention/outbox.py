@@ -11,19 +11,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from app.core.safe_files import Root
 from app.retention import outbox_rows
-from app.retention.due_files import due_files
-from app.retention.lock import Flight
+from app.retention.due_files import FileWork
 from app.retention.outbox_entry import OutboxFile
 from app.retention.outbox_rows import OutboxRow, pending_files, retry_stuck, stuck_files, stuck_paths, trashed_files
-from app.retention.problems import Problems
 from app.retention.removal import Removal, sync_trash
-from app.retention.roots import OpenRoots
-from app.retention.stored_paths import FileColumns
-from app.retention.tally import Tally, rule_key
+from app.retention.tally import rule_key
 from app.retention.verdict_on_files import TrashNames, Verdict
-from app.retention.workplace import Workplace
 
 __all__ = ["FileEngine", "pending_files", "retry_stuck", "stuck_files", "stuck_paths", "trashed_files"]
 
@@ -34,34 +28,16 @@ QUARANTINE = timedelta(days=7)
 class FileEngine:
     """Works off the outbox, oldest first, what earlier runs left behind included."""
 
-    def __init__(
-        self,
-        place: Workplace,
-        columns: FileColumns,
-        roots: OpenRoots[Root],
-        tally: Tally,
-        flight: Flight,
-        problems: Problems,
-    ) -> None:
-        self._place = place
-        self._columns = columns
-        self._roots = roots
-        self._tally = tally
-        self._flight = flight
-        self._problems = problems
+    def __init__(self, work: FileWork) -> None:
+        self._work = work
+        self._place = work.place
+        self._roots = work.roots
         self._told_kept: set[tuple[str, str]] = set()
         self._purge_instants: dict[tuple[str, str | None], datetime | None] = {}
 
     def run(self, until: float) -> bool:
-        """Remove what is due; False where the monotonic instant `until` came first.
-
-        Raises DatabaseUnavailable, DatabaseBusy, TooManyOddPaths; every file removed until then is accounted for.
-        """
-        for row_id, kept in due_files(self._place, self._columns, "pending"):
-            if self._place.clock.monotonic() >= until:
-                return False
-            self._work_off(row_id, kept)
-        return True
+        """Remove what is due; see `FileWork.each_due`. Every file removed until it raises is accounted for."""
+        return self._work.each_due("pending", until, self._work_off)
 
     def _work_off(self, row_id: int, kept: set[tuple[str, str]]) -> None:
         with self._place.database.read() as connection:
@@ -70,16 +46,16 @@ class FileEngine:
             if row.files and not any(file.root in self._roots.ready for file in row.files):
                 return
             verdict = self._verdict(connection, row, kept)
-        with self._tally.transaction() as (connection, added):
-            self._flight.check(connection)
+        with self._work.tally.transaction() as (connection, added):
+            self._work.flight.check(connection)
             verdict.judge(row.files, added)
             count_for_rule(added, row.rule)
             outbox_rows.rewrite(connection, row, verdict.open)
             self._place.checkpoint("files condemned")
         done = self._remove(verdict)
         self._place.checkpoint("files removed")
-        with self._tally.transaction() as (connection, added):
-            self._flight.check(connection)
+        with self._work.tally.transaction() as (connection, added):
+            self._work.flight.check(connection)
             added.update(done)
             count_for_rule(added, row.rule)
             self._close(connection, row, verdict)
@@ -91,7 +67,7 @@ class FileEngine:
             roots=self._roots,
             kept=kept,
             told_kept=self._told_kept,
-            problems=self._problems,
+            problems=self._work.problems,
             purge_at=self._purge_at(connection, row),
             names=TrashNames(row.run_id),
         )
@@ -115,7 +91,7 @@ class FileEngine:
         verdict.moved += removal.moved
         verdict.waiting += removal.waiting
         for trouble in sync_trash(removal.moved, self._roots):
-            self._problems.add(trouble)
+            self._work.problems.add(trouble)
         return removal.done + verdict.moved_before
 
     def _close(self, connection: Connection, row: OutboxRow, verdict: Verdict) -> None:

@@ -65,10 +65,10 @@ def load(connection: Connection, row_id: int) -> OutboxRow:
     )
 
 
-def rows_of_run(connection: Connection, run_id: str, state: str) -> list[int]:
-    """Return the ids of a run's rows in one state."""
+def rows_of_run(connection: Connection, run_id: str) -> list[int]:
+    """Return the ids of a run's rows."""
     box = file_outbox.c
-    found = connection.execute(select(box.id).where(box.run_id == run_id, box.state == state).order_by(box.id))
+    found = connection.execute(select(box.id).where(box.run_id == run_id).order_by(box.id))
     return list(found.scalars())
 
 

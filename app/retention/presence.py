@@ -17,8 +17,6 @@ def why_refused(database: Database, rule: RowRule) -> str | None:
         columns = [column for column in rule.columns if column.table is table]
         if why := _why_not(database, table, columns):
             return why
-    if any(child.table is rule.table for child in rule.children):
-        return f"{rule.table_name} is its own child; rows that refer to rows of their own table can't go by one rule"
     return None
 
 
@@ -33,20 +31,31 @@ def present_references(database: Database, book: RuleBook) -> tuple[FileColumns,
     for file in book.references:
         by_table.setdefault(file.table, []).append(file)
     for name, files in by_table.items():
-        why = _why_not(database, files[0].column.table, [file.column for file in files])
-        if why is None:
-            present += files
-        elif name not in book.optional:
-            unknown |= {
-                file.root: f"nobody can tell whether files of root {file.root} are in use: {why}" for file in files
-            }
+        # Of a table that need not be there, any column may be missing; the others are asked all the same.
+        groups = [[file] for file in files] if name in book.optional else [files]
+        for group in groups:
+            error = _trouble(database, group[0].column.table, [file.column for file in group])
+            if error is None:
+                present += group
+            elif name not in book.optional or isinstance(error, DatabaseRefused):
+                unknown |= {
+                    file.root: f"nobody can tell whether files of root {file.root} are in use: {error}"
+                    for file in group
+                }
     return FileColumns(all=tuple(present)), unknown
 
 
 def _why_not(database: Database, table: Table, columns: Iterable[Column[Any]] | Sequence[Any]) -> str | None:
+    error = _trouble(database, table, columns)
+    return None if error is None else str(error)
+
+
+def _trouble(
+    database: Database, table: Table, columns: Iterable[Column[Any]] | Sequence[Any]
+) -> SchemaMismatch | DatabaseRefused | None:
     try:
         with database.read() as connection:
             connection.execute(select(*columns).select_from(table).limit(0))
     except (SchemaMismatch, DatabaseRefused) as error:
-        return str(error)
+        return error
     return None

@@ -3,10 +3,10 @@
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import CTE, Connection, Text, column, literal, or_, select, union
+from sqlalchemy import CTE, Connection, Text, bindparam, column, literal, or_, select, union
 from sqlalchemy import text as sql
 
 from app.core.errors import GengfuError, PathRefused
@@ -33,6 +33,7 @@ _LEFT = {
         SELECT json_extract(f.value, '$.root') AS root, json_extract(f.value, '$.path') AS path
         FROM gengfu_file_outbox o, json_each(o.files) f""",
 }
+_ROOTS_LEFT = "SELECT DISTINCT root FROM ({left} WHERE o.state <> 'stuck' AND o.rule NOT IN :rules) AS files_left"
 _GIVEN = {
     "postgresql": "SELECT CAST(:root AS text) AS root, p AS path FROM json_array_elements_text(CAST(:paths AS json)) p",
     "sqlite": "SELECT :root AS root, p.value AS path FROM json_each(:paths) p",
@@ -79,6 +80,13 @@ def claimed(connection: Connection, columns: FileColumns, root: str, paths: Sequ
     of_rows = [_named_by(file, candidates) for file in columns.all if file.root == root]
     of_outbox = select(left.c.root, left.c.path).where(left.c.root == root, left.c.path.in_(wanted))
     return {path for _, path in connection.execute(union(*of_rows, of_outbox))}
+
+
+def roots_left(connection: Connection, rules: Collection[str]) -> set[str]:
+    """Return the roots of outbox files that no rule of these names left there; stuck ones are not asked for."""
+    statement = sql(_ROOTS_LEFT.format(left=_LEFT[connection.dialect.name]))
+    every = statement.bindparams(bindparam("rules", value=list(rules), type_=Text, expanding=True))
+    return set(connection.execute(every).scalars())
 
 
 def odd_references(connection: Connection, columns: FileColumns) -> set[tuple[str, str]]:

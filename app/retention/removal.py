@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from app.core.errors import PathRefused, RootRefused
-from app.core.safe_files import Root
+from app.core.safe_files import Reason, Root
 from app.retention.outbox_entry import OutboxFile
 from app.retention.roots import OpenRoots
 
@@ -37,7 +37,8 @@ class Removal:
     ) -> None:
         worked_off = 0
         try:
-            for file, outcome in zip(files, _outcomes(roots.ready[name], files), strict=True):
+            # Lost, perhaps, while the rest of its files was looked at.
+            for file, outcome in zip(files, _outcomes(roots.usable(name), files), strict=True):
                 worked_off += 1
                 self._note(file, outcome)
                 checkpoint("file removed")
@@ -55,6 +56,19 @@ class Removal:
         else:
             self.done["files"] += 1
             self.done["bytes"] += file.disk_bytes if outcome is None else outcome
+
+
+def went_back(root: Root, file: OutboxFile) -> bool:
+    """Move a file from the trash to its place, if it lies there and nothing took its place; tell whether it went.
+
+    Raises PathRefused, RootRefused.
+    """
+    try:
+        return root.restore(file.trash or "", file.relative, file.identity) is not None
+    except PathRefused as refusal:
+        if refusal.reason != Reason.TAKEN:
+            raise
+        return False
 
 
 def sync_trash(files: Iterable[OutboxFile], roots: OpenRoots[Root]) -> list[str]:

@@ -12,7 +12,7 @@ from app.core.clock import Clock
 from app.core.database import Database
 from app.core.errors import BadArgument, RootRefused
 from app.core.own_tables import service_state
-from app.core.safe_files import ReadOnlyRoot, Root, create_marker, folds_names, view_root
+from app.core.safe_files import MARKER, ReadOnlyRoot, Root, create_marker, folds_names, view_root
 from app.core.settings_file import nearest
 from app.retention import stored_state
 from app.retention.settings import LOGS, RetentionSettings
@@ -96,7 +96,7 @@ def init_roots(
             )
         if why := _overlap(name, folders):
             raise RootRefused(f"root {name}: {why}")
-    return [_init(database, name, folders[name], clock, one_spelling=one_spelling) for name in chosen]
+    return [_init(database, name, folders, clock, one_spelling=one_spelling) for name in chosen]
 
 
 def list_roots(database: Database, folders: Mapping[str, Path]) -> list[RootState]:
@@ -149,6 +149,8 @@ def _open(
     if why := _overlap(name, folders):
         raise RootRefused(f"root {name}: {why}")
     if name in known:
+        if why := _twin(name, known[name].marker_id, folders, known):
+            raise RootRefused(why)
         opened = opener(name, folders[name], known[name].marker_id)
         if (opened.ignores_case or known[name].folds_names) and not known[name].one_spelling and name != LOGS:
             opened.close()
@@ -170,6 +172,18 @@ def _several_spellings(name: str, path: Path) -> str:
     )
 
 
+def _twin(name: str, marker_id: str, folders: Mapping[str, Path], known: Mapping[str, _Known]) -> str | None:
+    """One mark stands in one folder: mounted at two places it overlaps itself, whatever the paths look like."""
+    for other in sorted(folders.keys() & known.keys() - {name}):
+        if known[other].marker_id == marker_id:
+            return (
+                f"root {name}: {folders[name]} bears the same mark as {folders[other]} (root {other}), so they are one "
+                f"folder under two names, or one is a copy of the other; take one of the roots out of the settings, or "
+                f"remove {MARKER} from the copy and run `gengfu roots init` with its name"
+            )
+    return None
+
+
 def _overlap(name: str, folders: Mapping[str, Path]) -> str | None:
     """One file must have one name: where roots overlap, the path that a row names and the one we remove may differ."""
     path = folders[name]
@@ -187,7 +201,8 @@ def _own_folders(home: Path) -> tuple[Path, ...]:
     return (home / "reports", *(home / "var" / name for name in ("run", "broker", "backups")))
 
 
-def _init(database: Database, name: str, path: Path, clock: Clock, *, one_spelling: bool) -> RootState:
+def _init(database: Database, name: str, folders: Mapping[str, Path], clock: Clock, *, one_spelling: bool) -> RootState:
+    path = folders[name]
     try:
         marker_id = create_marker(path)
         folds = folds_names(path)
@@ -195,7 +210,10 @@ def _init(database: Database, name: str, path: Path, clock: Clock, *, one_spelli
         raise RootRefused(f"root {name}: {error}") from error
     value = {"id": marker_id, "path": str(path), "folds_names": folds}
     with database.write() as connection:
-        known = _known_roots(connection).get(name)
+        every = _known_roots(connection)
+        if why := _twin(name, marker_id, folders, every):
+            raise RootRefused(why)
+        known = every.get(name)
         # Given once, the word holds for this volume.
         vouched = one_spelling or (known is not None and known.marker_id == marker_id and known.one_spelling)
         stored_state.put(connection, _KEY + name, {**value, "one_spelling": vouched}, clock.now())

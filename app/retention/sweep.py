@@ -17,7 +17,8 @@ from app.retention.folder_rules import DirectoryRule
 _TOGETHER = 500  # files in one batch, and so in one transaction
 _PATH_BYTES = 1 << 18  # of one batch: three thousand levels down a single path has a megabyte
 _OLDEST = 10_000  # files held at once while a cap is enforced: some megabytes
-_Newest = tuple[int, str]
+_Newest = tuple[float, str]
+_OLDER_THAN_ANY: _Newest = (float("-inf"), "")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -131,10 +132,12 @@ class _Folder:
     def _matches(self, rule: DirectoryRule, name: str) -> bool:
         return rule.match is None or rule.match.match(self.prefix, name)
 
-    def _threshold(self, rule: DirectoryRule) -> _Newest | None:
+    def _threshold(self, rule: DirectoryRule) -> _Newest:
         """Return the oldest of those that stay; of equal age the last by name stay."""
         stamps = ((rule.stamp(status), name) for name, status in self.listing.files() if self._matches(rule, name))
-        return min(heapq.nlargest(rule.keep_newest, stamps), default=None)
+        newest = heapq.nlargest(rule.keep_newest, stamps)
+        # All stay of a folder that has no more, or that could not be read to its end.
+        return newest[-1] if len(newest) == rule.keep_newest else _OLDER_THAN_ANY
 
 
 class Sweep:
@@ -228,7 +231,8 @@ class Sweep:
         last: tuple[int, bytes] | None = None
         while figures.disk_bytes > figures.rule.low_water:
             oldest = heapq.nsmallest(_OLDEST, self._evictable(figures, last), key=itemgetter(0, 1))
-            if not oldest:
+            # The oldest of a part may be younger than what was not seen.
+            if not oldest or self.was_cut:
                 return
             yield from _packed(_until_low(figures, (candidate for *_, candidate in oldest)))
             last = oldest[-1][:2]

@@ -14,16 +14,12 @@ from sqlalchemy import Connection
 from app.core.errors import PathRefused, RootRefused
 from app.core.safe_files import Reason, Root
 from app.retention import outbox_rows
-from app.retention.due_files import due_files
-from app.retention.lock import Flight
+from app.retention.due_files import FileWork
 from app.retention.outbox import count_for_rule
 from app.retention.outbox_entry import OutboxFile
 from app.retention.outbox_rows import OutboxRow
-from app.retention.problems import Problems
-from app.retention.removal import Removal, in_order, sync_trash
+from app.retention.removal import Removal, in_order, sync_trash, went_back
 from app.retention.roots import OpenRoots
-from app.retention.stored_paths import FileColumns
-from app.retention.tally import Tally
 from app.retention.verdict_on_files import TrashNames
 from app.retention.workplace import Workplace
 
@@ -53,59 +49,42 @@ class Restored:
             self.told.append(line)
 
 
-def purge_due(
-    place: Workplace,
-    columns: FileColumns,
-    roots: OpenRoots[Root],
-    tally: Tally,
-    flight: Flight,
-    problems: Problems,
-    until: float,
-) -> bool:
-    """Remove from the trash what waited long enough; False where the monotonic instant `until` came first.
+def purge_due(work: FileWork, until: float) -> bool:
+    """Remove from the trash what waited long enough; see `FileWork.each_due`.
 
     A file that a living row names again goes back to its place instead. Counts `files` and `bytes` (on disk) that are
-    gone, and `restored`. Raises DatabaseUnavailable, DatabaseBusy, TooManyOddPaths.
+    gone, and `restored`.
     """
-    purge = _Purge(place, columns, roots, tally, flight, problems)
-    return purge.run(until)
+    return work.each_due("trashed", until, _Purge(work).purge)
 
 
-def set_aside(  # noqa: PLR0913 - the parts of a clean-up, and what a row of the outbox holds
-    place: Workplace,
-    roots: OpenRoots[Root],
-    tally: Tally,
-    flight: Flight,
-    problems: Problems,
-    *,
-    run_id: str,
-    rule: str,
-    files: Sequence[OutboxFile],
-    purge_at: datetime,
+def set_aside(
+    work: FileWork, *, run_id: str, rule: str, files: Sequence[OutboxFile], purge_at: datetime
 ) -> Counter[str]:
     """Move files that no row names into the trash until `purge_at`; return the counts `trashed` and `trashed_bytes`.
 
     They are written down first: killed in the middle, the next clean-up ends it. What can't be moved is told in
     `problems` and stays where it is.
     """
+    place, roots = work.place, work.roots
     total: Counter[str] = Counter()
     ordered = sorted(files, key=in_order)
     for start in range(0, len(ordered), _TOGETHER):
         names = TrashNames(run_id)
         chunk = [file.condemn(names.next()) for file in ordered[start : start + _TOGETHER]]
-        with tally.transaction() as (connection, _):
-            flight.check(connection)
+        with work.tally.transaction() as (connection, _):
+            work.flight.check(connection)
             now = place.clock.now()
             row_id = outbox_rows.insert_row(connection, run_id=run_id, rule=rule, files=chunk, now=now, next_at=now)
         place.checkpoint("files condemned")
         removal = Removal()
         removal.run(chunk, roots, place.checkpoint)
         for file, refusal in removal.refused:
-            problems.add(f"{file.root}: {refusal}")
+            work.problems.add(f"{file.root}: {refusal}")
         for trouble in sync_trash(removal.moved, roots):
-            problems.add(trouble)
-        with tally.transaction() as (connection, added):
-            flight.check(connection)
+            work.problems.add(trouble)
+        with work.tally.transaction() as (connection, added):
+            work.flight.check(connection)
             added.update(removal.done)
             row = outbox_rows.load(connection, row_id)
             outbox_rows.close_as_trashed(connection, row, removal.moved, purge_at)
@@ -122,48 +101,32 @@ def restore(place: Workplace, roots: OpenRoots[Root], run_id: str) -> Restored:
     """
     told = Restored()
     with place.database.read() as connection:
-        ids = outbox_rows.rows_of_run(connection, run_id, "trashed")
+        ids = outbox_rows.rows_of_run(connection, run_id)
     for row_id in ids:
         with place.database.read() as connection:
             row = outbox_rows.load(connection, row_id)
-        left = [file for file in row.files if not _brought_back(roots, file, told)]
+        is_closed = row.state == "trashed"
+        left = [file for file in row.files if not _brought_back(roots, file, told, is_closed=is_closed)]
         place.checkpoint("files brought back")
         for trouble in sync_trash(row.files, roots):
             told.tell(trouble)
-        with place.database.maintain() as connection:
-            _keep_or_forget(connection, row, left)
+        if len(left) < len(row.files):
+            with place.database.maintain() as connection:
+                _keep_or_forget(connection, row, left)
     return told
 
 
 class _Purge:
     """The parts of one purge."""
 
-    def __init__(
-        self,
-        place: Workplace,
-        columns: FileColumns,
-        roots: OpenRoots[Root],
-        tally: Tally,
-        flight: Flight,
-        problems: Problems,
-    ) -> None:
-        self._place = place
-        self._columns = columns
-        self._roots = roots
-        self._tally = tally
-        self._flight = flight
-        self._problems = problems
+    def __init__(self, work: FileWork) -> None:
+        self._work = work
+        self._place = work.place
+        self._roots = work.roots
 
-    def run(self, until: float) -> bool:
-        for row_id, kept in due_files(self._place, self._columns, "trashed"):
-            if self._place.clock.monotonic() >= until:
-                return False
-            self._purge(row_id, kept)
-        return True
-
-    def _purge(self, row_id: int, kept: set[tuple[str, str]]) -> None:
+    def purge(self, row_id: int, kept: set[tuple[str, str]]) -> None:
         with self._place.database.read() as connection:
-            self._flight.check(connection)
+            self._work.flight.check(connection)
             row = outbox_rows.load(connection, row_id)
         done: Counter[str] = Counter()
         failed: list[OutboxFile] = []
@@ -177,13 +140,13 @@ class _Purge:
                 self._one(root, file, kept, done)
             except PathRefused as refusal:
                 failed.append(replace(file, reason=refusal.reason))
-                self._problems.add(f"{file.root}: {refusal}")
+                self._work.problems.add(f"{file.root}: {refusal}")
             except RootRefused as error:
                 self._roots.hold(file.root, str(error))
                 waiting.append(file)
             self._place.checkpoint("trash purged")
-        with self._tally.transaction() as (connection, added):
-            self._flight.check(connection)
+        with self._work.tally.transaction() as (connection, added):
+            self._work.flight.check(connection)
             added.update(done)
             count_for_rule(added, row.rule)
             if failed:
@@ -193,27 +156,21 @@ class _Purge:
         self._place.checkpoint("trash counted")
 
     def _one(self, root: Root, file: OutboxFile, kept: set[tuple[str, str]], done: Counter[str]) -> None:
-        name = file.trash or ""
-        if file.key in kept and self._went_back(root, file, name):
+        if file.key in kept and went_back(root, file):
             done["restored"] += 1
             return
-        freed = root.purge(name, file.identity)
+        # Where something else took its place, the row has its file.
+        freed = root.purge(file.trash or "", file.identity)
         if freed is None and _stands_in_place(root, file):
             return  # brought back by a run that was killed before it could say so
         done["files"] += 1
         done["bytes"] += file.disk_bytes if freed is None else freed
 
-    def _went_back(self, root: Root, file: OutboxFile, name: str) -> bool:
-        try:
-            return root.restore(name, file.relative, file.identity) is not None
-        except PathRefused as refusal:
-            if refusal.reason != Reason.TAKEN:
-                raise
-            return False  # the row has its file
 
-
-def _brought_back(roots: OpenRoots[Root], file: OutboxFile, told: Restored) -> bool:
-    """Tell whether the row need hold the file no more."""
+def _brought_back(roots: OpenRoots[Root], file: OutboxFile, told: Restored, *, is_closed: bool) -> bool:
+    """Tell whether the row need hold the file no more; unless it `is_closed`, a killed run may have moved it or not."""
+    if not is_closed and file.trash is None:
+        return False
     root = roots.ready.get(file.root)
     try:
         if root is None:
@@ -221,6 +178,8 @@ def _brought_back(roots: OpenRoots[Root], file: OutboxFile, told: Restored) -> b
             told.tell(f"{file.root}: {roots.held.get(file.root, 'this root is not configured')}")
             return False
         size = root.restore(file.trash or "", file.relative, file.identity)
+        if size is None and not is_closed:
+            return False  # where it stands, the next clean-up finds whether a row names it
         if size is None and not _stands_in_place(root, file):
             told.missing += 1
             told.tell(f"{file.root}: missing: {file.path}")

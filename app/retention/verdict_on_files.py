@@ -14,7 +14,7 @@ from app.core.errors import PathRefused, RootRefused
 from app.core.safe_files import Root
 from app.retention.outbox_entry import OutboxFile
 from app.retention.problems import Problems
-from app.retention.removal import in_order
+from app.retention.removal import in_order, went_back
 from app.retention.roots import OpenRoots
 from app.retention.stored_paths import is_final
 from app.retention.tally import REFUSED
@@ -77,13 +77,17 @@ class Verdict:
         """Note a file that can't be touched: never, or not today."""
         if is_final(refusal.reason):
             counts[REFUSED + refusal.reason] += 1
-            return
+        else:
+            self._fail(file, refusal)
+
+    def _fail(self, file: OutboxFile, refusal: PathRefused) -> None:
         self.failed.append(replace(file, reason=refusal.reason))
         self.problems.add(f"{file.root}: {refusal}")
 
     def _in_root(self, root: Root, files: Sequence[OutboxFile], counts: Counter[str]) -> None:
         judged = 0
         try:
+            root.check_in_place()
             for file, found in zip(files, root.inspect_each(file.relative for file in files), strict=True):
                 self._one(root, file, found, counts)
                 judged += 1
@@ -94,10 +98,12 @@ class Verdict:
     def _one(
         self, root: Root, file: OutboxFile, found: os.stat_result | PathRefused | None, counts: Counter[str]
     ) -> None:
+        if file.trash is not None and self._stands_in_trash(root, file, file.trash, counts):
+            return  # whatever has taken its place since
         if isinstance(found, PathRefused):
             self.refuse(file, found, counts)
         elif found is None:
-            self._vanished(root, file, counts)
+            self._vanished(file, counts)
         elif file.key in self.kept:
             self._keep(file, counts)
         else:
@@ -105,30 +111,28 @@ class Verdict:
             name = file.trash or self.names.next() if self.purge_at else file.trash
             self.condemned.append(known.condemn(name))
 
-    def _vanished(self, root: Root, file: OutboxFile, counts: Counter[str]) -> None:
-        """A condemned file that is gone was removed by us, or moved by us and stands in the trash."""
-        if file.trash is not None and self._stands_in_trash(root, file, file.trash, counts):
-            return
-        if file.condemned:
+    def _vanished(self, file: OutboxFile, counts: Counter[str]) -> None:
+        if file.condemned:  # it was us
             counts.update(files=1, bytes=file.disk_bytes)
         else:
             counts["already_gone"] += 1
 
     def _stands_in_trash(self, root: Root, file: OutboxFile, name: str, counts: Counter[str]) -> bool:
+        """Tell whether a run that was killed then had moved the file; its row may have come back meanwhile."""
         try:
-            if file.key in self.kept:
-                # Its row came back while we were away.
-                found = root.restore(name, file.relative, file.identity)
-                counts["restored"] += found is not None
-            else:
-                found = root.in_trash(name, file.identity)
-                if found is not None:
-                    self.moved.append(file)
-                    self.moved_before.update(trashed=1, trashed_bytes=found)
+            if file.key in self.kept and went_back(root, file):
+                counts["restored"] += 1
+                return True
+            found = root.in_trash(name, file.relative, file.identity)
         except PathRefused as refusal:
-            self.refuse(file, refusal, counts)
+            # Never for good, whatever the reason: nobody else knows what lies there.
+            self._fail(file, refusal)
             return True
-        return found is not None
+        if found is None:
+            return False
+        self.moved.append(file)
+        self.moved_before.update(trashed=1, trashed_bytes=found)
+        return True
 
     def _keep(self, file: OutboxFile, counts: Counter[str]) -> None:
         counts["referenced"] += file.key not in self.told_kept

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     DIRECTORY = "directory"
     NOT_REGULAR = "not_regular"
     OTHER_MOUNT = "other_mount"
+    OTHER_ROOT = "other_root"  # only when walking: the folder bears a mark of its own
     HARD_LINK = "hard_link"
     CHANGED = "changed"
     TAKEN = "taken"  # only when something is to be put back: another file stands there

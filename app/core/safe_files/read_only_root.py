@@ -64,6 +64,20 @@ class ReadOnlyRoot:
         """Give the descriptor back. Calling it again does nothing."""
         self._folders.close()
 
+    def check_in_place(self) -> None:
+        """Raise RootRefused where its path leads elsewhere by now, or its mark is gone: ask before every batch.
+
+        The descriptor goes on working after the folder was moved away or another volume was mounted over it.
+        """
+        self._check_open()
+        self._check_still_marked()
+        try:
+            status = self.path.lstat()
+        except OSError:
+            status = None
+        if status is None or (status.st_dev, status.st_ino) != (self.device, self.inode):
+            raise RootRefused(f"root {self.name}: another folder stands at {self.path} by now; look at it, run again")
+
     def inspect(self, relative: bytes, *, deep: bool = False) -> Entry | None:
         """Return what stands at `relative`, or None if nothing does, a missing folder included.
 
@@ -86,7 +100,8 @@ class ReadOnlyRoot:
         """Yield every regular file below, those with several links included, in no particular order.
 
         With `before_ns` (nanoseconds since 1970) only files whose newest time stamp is earlier. Links, FIFOs,
-        sockets and devices are passed over in silence; mount points and what can't be read go to `on_refused`.
+        sockets and devices are passed over in silence; mount points, folders with a mark of their own and what can't be
+        read go to `on_refused`.
         Removing files meanwhile is fine. Files deeper than 64 components are yielded: `remove` wants `deep` for them.
         """
         self._check_open()

@@ -1,5 +1,6 @@
 """Removing single files below a marked root, or moving them aside for a while (rules R1 to R4)."""
 
+import errno
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,7 @@ from app.core.safe_files.neighbours import Neighbours
 from app.core.safe_files.paths import TRASH_BYTES, Reason, check_relative, refused, refused_by_system
 from app.core.safe_files.read_only_root import ReadOnlyRoot
 from app.core.safe_files.status import Identity, blocks_bytes
-from app.core.safe_files.trash import TrashFolder
+from app.core.safe_files.trash import NO_FOLDER_OF_OURS, TrashFolder
 
 
 def open_root(name: str, path: Path, expected_id: str | None = None) -> "Root":
@@ -61,12 +62,13 @@ class Root(ReadOnlyRoot):
             for relative, expected, name in files:
                 yield self._attempt(neighbours, self._move_aside, relative, expected, name)
 
-    def in_trash(self, name: str, expected: Identity | None) -> int | None:
+    def in_trash(self, name: str, relative: bytes, expected: Identity | None) -> int | None:
         """Return what the file kept in the trash as `name` occupies on disk, None if it is not there.
 
-        Raises PathRefused, `changed` for a file that is not the expected one.
+        A move from `relative` that was killed in the middle is ended. Raises PathRefused, `changed` for a file that is
+        not the expected one.
         """
-        return self._of_trash(name, expected, lambda: None)
+        return self._of_trash(name, expected, lambda: self._end_move(name, relative))
 
     def purge(self, name: str, expected: Identity | None) -> int | None:
         """Remove the file kept in the trash as `name` and return the bytes freed on disk; None if it was gone.
@@ -117,6 +119,19 @@ class Root(ReadOnlyRoot):
         except OSError as error:
             raise refused_by_system(error, shown) from error
         return blocks_bytes(status)
+
+    def _end_move(self, name: str, relative: bytes) -> None:
+        above, _, leaf = relative.rpartition(b"/")
+        try:
+            folder = self._folders.open(above)
+        except OSError as error:
+            if error.errno == errno.ENOENT or error.errno in NO_FOLDER_OF_OURS:
+                return  # then nothing of it can stand there
+            raise
+        try:
+            self._trash.finish_put(folder, leaf, name)
+        finally:
+            os.close(folder)
 
     def _take_out(self, name: str, relative: bytes) -> None:
         above, _, leaf = relative.rpartition(b"/")

@@ -16,6 +16,8 @@ from app.core.safe_files.moving import finish, move
 from app.core.safe_files.paths import TRASH_BYTES, TRASH_UNSAFE, Reason, refused
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
+NO_FOLDER_OF_OURS = frozenset({errno.ELOOP, errno.EXDEV, errno.ENOTDIR})
+"""What the system says where a link, a mount point or a file bears the folder's name."""
 _MODE = stat.S_IRWXU
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -35,8 +37,12 @@ class TrashFolder:
         self._folders.make(TRASH_BYTES, _MODE)
         with self._opened() as trash:
             if trash is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            move(folder, leaf, trash, checked_name(name))
+                raise _vanished()
+            try:
+                move(folder, leaf, trash, checked_name(name))
+            except FileNotFoundError as error:
+                os.stat(leaf, dir_fd=folder, follow_symlinks=False)  # or it is the file that is gone
+                raise _vanished() from error
             # Look after the move, not only before: what came along in between is not what was condemned.
             if not os.path.samestat(os.stat(name, dir_fd=trash, follow_symlinks=False), status):
                 move(trash, checked_name(name), folder, leaf)
@@ -79,12 +85,16 @@ class TrashFolder:
 
     @contextmanager
     def _opened(self) -> Iterator[int | None]:
-        """Give the trash folder's descriptor, or None if there is none; PathRefused where others may enter it."""
+        """Give the trash folder's descriptor, or None if there is none; PathRefused where it is not ours alone."""
         try:
             trash = self._folders.open(TRASH_BYTES, readable=True)
         except FileNotFoundError:
             yield None
             return
+        except OSError as error:
+            if error.errno in NO_FOLDER_OF_OURS:
+                raise refused(TRASH_UNSAFE, TRASH_BYTES) from error
+            raise
         try:
             status = os.fstat(trash)
             if status.st_uid != os.geteuid() or status.st_mode & _OTHERS:
@@ -92,6 +102,11 @@ class TrashFolder:
             yield trash
         finally:
             os.close(trash)
+
+
+def _vanished() -> OSError:
+    """Somebody removes the trash folder under our hands: no word about the file, which is tried again."""
+    return OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
 def checked_name(name: str) -> bytes:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from app.core.errors import PathRefused
 from app.core.safe_files.folders import Folders
-from app.core.safe_files.paths import MARKER, TRASH, refused_by_system
+from app.core.safe_files.paths import MARKER, TRASH, Reason, refused, refused_by_system
 from app.core.safe_files.status import Entry, newest_ns
 
 OnRefused = Callable[[PathRefused], None]
@@ -106,6 +106,14 @@ def walk(folders: Folders, on_refused: OnRefused, before_ns: int | None = None) 
                 yield Entry.of(listing.path(name), status)
 
 
+def _is_marked(folder: int) -> bool:
+    """A root of its own, mounted here too or of another installation: its files go by its own rules alone."""
+    try:
+        return stat.S_ISREG(os.stat(MARKER, dir_fd=folder, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
+
+
 @contextmanager
 def _opened(folders: Folders, branch: Sequence[bytes], on_refused: OnRefused) -> Iterator[Listing | None]:
     """Give the folder open for listing, or None where it can't be opened or is gone."""
@@ -120,6 +128,10 @@ def _opened(folders: Folders, branch: Sequence[bytes], on_refused: OnRefused) ->
         yield None
         return
     try:
-        yield Listing(branch, descriptor, on_refused)
+        if branch and _is_marked(descriptor):
+            on_refused(refused(Reason.OTHER_ROOT, relative))
+            yield None
+        else:
+            yield Listing(branch, descriptor, on_refused)
     finally:
         os.close(descriptor)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from retention_place import workplace
 from retention_shop import Shop
 from sqlalchemy import insert, select, update
 
@@ -17,7 +18,6 @@ from app.core.clock import ManualClock
 from app.core.database import Database
 from app.core.own_tables import file_outbox
 from app.core.safe_files import MARKER
-from app.core.source_tables import SourceSettings, map_source_tables
 from app.demo import schema
 from app.retention.cleanup import cleanup_expired
 from app.retention.expiry import frozen_now
@@ -66,16 +66,7 @@ class Lab:
             structs.force_setattr(self.settings, key, value)
 
     def place(self, **parts: Any) -> Workplace:
-        standard: dict[str, Any] = {
-            "database": self.database,
-            "source": map_source_tables(SourceSettings()),
-            "settings": self.settings,
-            "folders": self.folders,
-            "active_logs": frozenset({"app.log"}),
-            "clock": self.clock,
-            "lock_file": self.home / "cleanup.lock",
-        }
-        return Workplace(**standard | parts)
+        return workplace(self, **parts)
 
     def run(
         self, run_id: str = "r1", *, dry_run: bool = False, checkpoint: Callable[[str], None] = _nothing, **parts: Any

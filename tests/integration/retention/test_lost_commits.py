@@ -146,6 +146,23 @@ def test_what_can_not_be_looked_up_at_once_is_looked_up_later(
     assert figures(lab.document("r2")) == (3, 3, 3, 0)
 
 
+@pytest.mark.parametrize("lost", [1, 2, 3, 4])
+def test_old_files_are_counted_once_whichever_answer_was_lost(
+    lab: Any, swallower: Swallower, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """Three batches that are condemned, and the count of the last."""
+    monkeypatch.setattr("app.retention.sweep._TOGETHER", 1)
+    monkeypatch.setattr(Tally, "_is_settled_at_once", lambda _tally: False)
+    for number in range(3):
+        lab.aged("temp", f"旧{number}.tmp", days=3)
+    swallower.seen, swallower.at = 0, {lost}
+    first = lab.document()
+    assert (first["state"], swallower.seen >= lost) == ("failed", True)
+    swallower.at = set()
+    assert lab.document("r2")["temp_files_cleaned"] + first["temp_files_cleaned"] == 3
+    assert lab.on_disk() == set()
+
+
 def test_what_can_not_be_looked_up_at_all_is_left_to_the_next_report(
     lab: Any, swallower: Swallower, monkeypatch: pytest.MonkeyPatch
 ) -> None:

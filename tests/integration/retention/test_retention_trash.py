@@ -13,12 +13,14 @@ from app.core.own_tables import archived_row, file_outbox
 from app.core.safe_files import open_root
 from app.core.safe_files.paths import TRASH
 from app.retention import trash
+from app.retention.due_files import FileWork
 from app.retention.lock import Flight
 from app.retention.outbox import retry_stuck, trashed_files
 from app.retention.outbox_entry import OutboxFile, unpacked
 from app.retention.outbox_rows import told_reasons
 from app.retention.problems import Problems
 from app.retention.roots import open_roots
+from app.retention.stored_paths import FileColumns
 from app.retention.tally import Tally
 
 DAY = timedelta(days=1)
@@ -266,17 +268,16 @@ def set_aside(lab: Any, checkpoint: Callable[[str], None] = lambda _point: None)
     with open_roots(open_root, lab.database, lab.folders, lab.folders) as roots:
         found = roots.ready["uploads"].walk()
         files = [OutboxFile.of("uploads", entry.relative.decode(), entry) for entry in found]
-        done = trash.set_aside(
-            place,
-            roots,
-            Tally(place, "o1"),
-            Flight(),
-            Problems(),
-            run_id="o1",
-            rule="orphans",
-            files=files,
-            purge_at=lab.clock.now() + timedelta(days=7),
+        work = FileWork(
+            place=place,
+            columns=FileColumns(),
+            roots=roots,
+            tally=Tally(place, "o1"),
+            flight=Flight(),
+            problems=Problems(),
         )
+        purge_at = lab.clock.now() + timedelta(days=7)
+        done = trash.set_aside(work, run_id="o1", rule="orphans", files=files, purge_at=purge_at)
     return dict(done)
 
 

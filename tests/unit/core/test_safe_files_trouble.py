@@ -239,6 +239,24 @@ def test_another_file_that_slipped_in_between_look_and_move_is_put_back(
     assert list((place / TRASH).iterdir()) == []
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_file_is_not_called_gone_because_the_trash_is(
+    root: Root,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_there: bool,  # noqa: FBT001 - a case
+) -> None:
+    write(place, b"a")
+
+    def vanishing(*_call: object) -> None:
+        if not is_there:
+            (place / "a").unlink()
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr("app.core.safe_files.trash.move", vanishing)
+    assert [outcome(found) for found in root.trash_each([(b"a", None, "r-1")])] == ["estale" if is_there else "gone"]
+
+
 def test_a_file_changed_since_the_decision_is_neither_moved_nor_purged(root: Root, place: Path) -> None:
     path = write(place, b"a", b"old")
     expected = Identity.of(path.stat())

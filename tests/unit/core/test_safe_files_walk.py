@@ -39,6 +39,19 @@ def test_an_empty_root_yields_nothing_and_markers_are_skipped_at_every_level(roo
     assert walked(root) == set()
 
 
+def test_a_folder_with_a_mark_of_its_own_is_not_walked_and_is_told(root: Root, place: Path) -> None:
+    """The same folder may be a root of rows' files, mounted here too."""
+    create_marker(place / "别人的")
+    for name in ("别人的/活的.jpg", "我们的/旧.tmp", "像/.gengfu-root/旧.tmp"):
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    refusals: list[PathRefused] = []
+    found = {entry.relative.decode() for entry in root.walk(refusals.append)}
+    assert found == {"我们的/旧.tmp", "像/.gengfu-root/旧.tmp"}
+    assert [(refusal.reason, str(refusal).count("别人的")) for refusal in refusals] == [("other_root", 1)]
+
+
 def test_links_and_special_files_are_neither_followed_nor_yielded(root: Root, place: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "canary").touch()

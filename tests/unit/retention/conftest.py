@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from retention_place import workplace
 
 from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 from app.core.migrate import upgrade
 from app.core.safe_files import MARKER, open_root, view_root
 from app.core.settings_reader import read
-from app.core.source_tables import SourceSettings, map_source_tables
 from app.retention.directories import DirectoryEngine, DirectoryPreview
 from app.retention.folder_rules import directory_rules
+from app.retention.lock import Flight
 from app.retention.problems import Problems
 from app.retention.roots import init_roots, open_roots
 from app.retention.settings import RetentionSettings
@@ -76,16 +77,7 @@ class House:
         os.utime(path, ns=(stamp, stamp))
 
     def place(self, **parts: Any) -> Workplace:
-        standard: dict[str, Any] = {
-            "database": self.database,
-            "source": map_source_tables(SourceSettings()),
-            "settings": self.settings,
-            "folders": self.folders,
-            "active_logs": frozenset({"app.log"}),
-            "clock": self.clock,
-            "lock_file": self.home / "cleanup.lock",
-        }
-        return Workplace(**standard | parts)
+        return workplace(self, **parts)
 
     def run(
         self,
@@ -100,7 +92,7 @@ class House:
         tally, problems = Tally(place, run_id), Problems()
         rules = directory_rules(self.settings, place.active_logs, self.clock.now())
         with open_roots(open_root, self.database, self.folders, {rule.root for rule in rules}) as roots:
-            engine = DirectoryEngine(place, roots, tally, problems)
+            engine = DirectoryEngine(place, roots, tally, Flight(), problems)
             in_time = engine.run(rules, until)
         if close:
             tally.close()

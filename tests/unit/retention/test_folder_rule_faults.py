@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,8 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
-from app.core.safe_files import MARKER, kernel
-from app.retention.roots import init_roots
+from app.core.errors import RootRefused
+from app.core.safe_files import MARKER, Listing, Root, kernel, open_root
+from app.retention.folder_rules import directory_rules
+from app.retention.roots import init_roots, open_roots
+from app.retention.sweep import Sweep
 from app.retention.tally import Tally
 
 
@@ -95,6 +99,24 @@ def test_what_a_killed_run_removed_waits_for_its_root(house: Any) -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
+def test_what_a_killed_run_removed_is_not_forgotten_when_its_root_is_lost_at_once(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.rule()
+    size = furnish(house)
+    with pytest.raises(Stopped):
+        killed(house, 3)
+
+    def lost(*_arguments: Any, **_options: Any) -> None:
+        raise RootRefused("没了")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Root, "inspect", lost)
+        assert totals(house.run("lost").counts) == (0, 0)
+    assert totals(house.run("next").counts) == (9, size)
+
+
+@pytest.mark.usefixtures("small_batches")
 def test_a_file_that_stands_there_again_after_a_kill_is_judged_anew(house: Any) -> None:
     house.rule()
     furnish(house)
@@ -115,6 +137,66 @@ def test_time_that_runs_out_ends_the_run_and_counts_what_was_done(house: Any) ->
     assert len(house.left()) == 10
     again = house.run("r2")
     assert (again.in_time, totals(again.counts)[0]) == (True, 9)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_root_moved_away_while_the_run_is_at_work_loses_no_more_files(house: Any) -> None:
+    house.rule()
+    furnish(house)
+    moved = house.home / "备份"
+
+    def move(point: str) -> None:
+        if point == "old files removed" and not moved.exists():
+            house.folders["cache"].rename(moved)
+            shutil.copytree(moved, house.folders["cache"])
+
+    done = house.run(checkpoint=move)
+    assert (done.figures["cache"]["state"], totals(done.counts)[0]) == ("held", 2)
+    assert "another folder stands" in done.held["cache"]
+    assert len(list(moved.rglob("*.bin"))) == 7
+    assert totals(house.run("r2").counts)[0] == 7
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_the_newest_stay_where_the_first_look_at_their_folder_failed(
+    house: Any, monkeypatch: pytest.MonkeyPatch, seen: int
+) -> None:
+    house.rule(keep_newest=2)
+    for number in range(3):
+        house.file(f"库/备份{number}.dump", days=40 + number)
+    real, looks = Listing.files, []
+
+    def files(self: Listing) -> Iterator[tuple[str, os.stat_result]]:
+        looks.append(self.relative)
+        is_first = self.relative and looks.count(self.relative) == 1
+        # As after an error in the middle of the folder.
+        yield from islice(sorted(real(self)), seen) if is_first else real(self)
+
+    monkeypatch.setattr(Listing, "files", files)
+    house.run()
+    assert len(house.left()) == 3
+    monkeypatch.undo()
+    house.run("r2")
+    assert house.left() == {"库/备份0.dump", "库/备份1.dump"}
+
+
+def test_above_a_cap_nothing_goes_by_a_look_that_was_cut_short(house: Any) -> None:
+    """The oldest of what was seen need not be the oldest."""
+    house.rule(cap=4096)
+    for number in range(6):
+        house.file(f"{number}/新.bin", days=1, size=5000)
+    rules = directory_rules(house.settings, frozenset(), house.clock.now())
+    asked: list[bool] = []
+
+    def is_over() -> bool:
+        asked.append(True)
+        return len(asked) > 7 + 3  # all folders once, and three of them again
+
+    with open_roots(open_root, house.database, house.folders, ["cache"]) as roots:
+        own = [rule for rule in rules if rule.root == "cache"]
+        sweep = Sweep(roots.ready["cache"], own, busy=frozenset(), on_refused=lambda _refusal: None, is_over=is_over)
+        assert list(sweep.batches()) == []
+    assert sweep.was_cut
 
 
 def test_a_root_emptied_while_the_run_is_at_work_is_held_not_taken_for_cleaned(house: Any) -> None:

@@ -28,6 +28,9 @@ class Watched:
         self.asked.append(relative)
         return self._root.inspect(relative)
 
+    def check_in_place(self) -> None:
+        self._root.check_in_place()
+
     def inspect_each(self, relatives: Iterable[bytes]) -> Iterator[Any]:
         return self._root.inspect_each(self._noted(relatives))
 
