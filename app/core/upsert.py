@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Connection, Table
 
 
 def insert_into(table: Table, dialect: str) -> Any:
@@ -14,3 +14,13 @@ def insert_into(table: Table, dialect: str) -> Any:
     from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - see above
 
     return sqlite.insert(table)
+
+
+def execute_many(connection: Connection, statement: Any, rows: list[dict[str, Any]], key: Column[Any]) -> None:
+    """Execute an INSERT with ON CONFLICT for many rows, a thousand in a round trip.
+
+    SQLAlchemy puts rows together only where the statement returns something, such as `key`; for each of the others
+    psycopg2 waits for an answer. SQLite, which answers at once, gets them one by one.
+    """
+    if rows:
+        connection.execute(statement.returning(key) if connection.dialect.name == "postgresql" else statement, rows)

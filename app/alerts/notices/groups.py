@@ -5,31 +5,29 @@ Whoever changes a group or its messages locks the row first, and several in the 
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, String, bindparam, cast, delete, exists, select, update
+from sqlalchemy import Connection, Row, String, cast, delete, exists, select
 
 from app.alerts.notices.decision import Mark
 from app.alerts.notices.grouping import Group
 from app.core.own_tables import alert_outbox, notify_group
-from app.core.upsert import insert_into
+from app.core.upsert import execute_many, insert_into
 
 AT_ONCE = 500
 """Rows that one statement names."""
 
-_UPDATE = (
-    update(notify_group)
-    .where(notify_group.c.channel == bindparam("of_target"), notify_group.c.group_key == bindparam("of_key"))
-    .values({name: bindparam(name) for name in ("group_labels", "next_at", "last_sent_at", "told", "version")})
-)
+_KEY = ("channel", "group_key")
 
 
 def lock(connection: Connection, target: str, labels: Mapping[str, Mapping[str, str]]) -> dict[str, Group]:
     """Return the groups of `target` named by the keys of `labels`, made where they are not there, and locked."""
     found: dict[str, Group] = {}
     for keys in _portions(sorted(labels)):
-        rows = [_new(Group(target=target, key=key, labels=labels[key])) for key in keys]
-        connection.execute(insert_into(notify_group, connection.dialect.name).on_conflict_do_nothing(), rows)
+        rows = [_row(Group(target=target, key=key, labels=labels[key])) for key in keys]
+        made = insert_into(notify_group, connection.dialect.name).on_conflict_do_nothing()
+        execute_many(connection, made, rows, notify_group.c.group_key)
         found |= {group.key: group for group in _locked(connection, target, keys)}
     return found
 
@@ -42,9 +40,10 @@ def lock_known(connection: Connection, target: str, keys: Iterable[str]) -> dict
 
 def save(connection: Connection, groups: Iterable[Group]) -> None:
     """Write groups that were locked."""
-    rows = [{"of_target": group.target, "of_key": group.key, **_values(group)} for group in groups]
-    if rows:
-        connection.execute(_UPDATE, rows)
+    # An INSERT although the rows are there: of many UPDATEs each would be a round trip.
+    execute_many(
+        connection, _replace(connection.dialect.name), [_row(group) for group in groups], notify_group.c.group_key
+    )
 
 
 def remove(connection: Connection, target: str, keys: Iterable[str]) -> None:
@@ -107,12 +106,17 @@ def _marks(documents: Mapping[str, Any]) -> dict[str, Mark]:
     return {name: Mark.from_json(document) for name, document in documents.items()}
 
 
-def _new(group: Group) -> dict[str, Any]:
-    return {"channel": group.target, "group_key": group.key, **_values(group)}
+@cache
+def _replace(dialect: str) -> Any:
+    into = insert_into(notify_group, dialect)
+    changed = {name: into.excluded[name] for name in notify_group.c.keys() if name not in _KEY}  # noqa: SIM118 - columns
+    return into.on_conflict_do_update(index_elements=_KEY, set_=changed)
 
 
-def _values(group: Group) -> dict[str, Any]:
+def _row(group: Group) -> dict[str, Any]:
     return {
+        "channel": group.target,
+        "group_key": group.key,
         "group_labels": dict(group.labels),
         "next_at": group.next_at,
         "last_sent_at": group.last_sent_at,

@@ -21,7 +21,7 @@ from app.alerts.notices.decision import Mark
 from app.alerts.notices.groups import AT_ONCE
 from app.alerts.notices.settling import Marks, Waiting, given_up
 from app.core.own_tables import alert_outbox as outbox
-from app.core.upsert import insert_into
+from app.core.upsert import execute_many, insert_into
 
 EXPIRES_AFTER: Mapping[Severity, timedelta] = {
     "critical": timedelta(hours=48),
@@ -102,9 +102,8 @@ def key_of(*parts: object) -> str:
 
 def enqueue(connection: Connection, drafts: Iterable[Draft]) -> None:
     """Write rows; one whose key is there already stands as it is."""
-    if rows := [_row(draft) for draft in drafts]:
-        statement = insert_into(outbox, connection.dialect.name)
-        connection.execute(statement.on_conflict_do_nothing(index_elements=["dedupe_key"]), rows)
+    statement = insert_into(outbox, connection.dialect.name).on_conflict_do_nothing(index_elements=["dedupe_key"])
+    execute_many(connection, statement, [_row(draft) for draft in drafts], outbox.c.id)
 
 
 def unknown(connection: Connection, keys: Iterable[str]) -> set[str]:
