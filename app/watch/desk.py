@@ -4,8 +4,8 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TextIO
 
 import structlog
@@ -22,9 +22,10 @@ from app.alerts.facts import Document
 from app.alerts.heartbeats import beat, heartbeat_targets
 from app.alerts.life.acknowledgements import Acknowledgements
 from app.alerts.life.evaluator import Evaluation, Evaluator
-from app.alerts.life.instance import Instance
+from app.alerts.life.instance import Instance, outside_rule
 from app.alerts.notices import day_summary
 from app.alerts.notices.announcer import Announcer
+from app.alerts.notices.day_summary import Heard
 from app.alerts.notices.grouping import GROUP_WAIT
 from app.alerts.notices.recipients import recipients
 from app.alerts.notices.trimming import Trimming
@@ -68,7 +69,7 @@ class AlertDesk:
             logs=context.settings.paths.logs, stderr=stderr or sys.stderr, clock=context.clock
         )
         wait = timedelta(0) if at_once else GROUP_WAIT
-        self._announcer = Announcer(self._settings, context.zone, group_wait=wait)
+        self._announcer = Announcer(self._settings, context.zone, group_wait=wait, heard=self._heard)
         self._evaluator = Evaluator(context.database, context.clock, self._settings, self._announcer.announce)
         self._deliverer = Deliverer(context.database, context.clock, self._settings, self.open_target)
         self._trimming = Trimming(database=context.database, clock=context.clock, settings=self._settings)
@@ -94,7 +95,11 @@ class AlertDesk:
 
     def take(self, alerts: Sequence[Alert], *, source: str, complete: bool) -> Taken:
         """Take in alerts of a source; with `complete` those it no longer names are over."""
-        return self._taken(lambda: self._evaluator.outside(source, alerts, complete=complete), lambda: alerts)
+        return self._taken(
+            lambda: self._evaluator.outside(source, alerts, complete=complete),
+            # Under the name that the database will know them by.
+            lambda: [replace(alert, rule=outside_rule(source, alert.rule)) for alert in alerts],
+        )
 
     def acknowledge(self, fingerprint: str, *, by: str, comment: str, lasts: timedelta) -> Instance:
         """Acknowledge an open alert. Raises BadArgument where there is none, and the errors of `Database`."""
@@ -176,6 +181,9 @@ class AlertDesk:
             return
         if removed:
             log.info("alert_history_trimmed", **removed)
+
+    def _heard(self, at: datetime) -> Heard:
+        return day_summary.heard(self._context.settings.paths.alert_reports, at.astimezone(self._context.zone))
 
     def _told_directly(self, alerts: Sequence[Alert]) -> Taken:
         without = without_database.tell(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from app.alerts.alert import RANK, Alert
+from app.alerts.alert import RANK, Alert, Severity
 from app.alerts.channel import Channel, DeliveryError, Notification
-from app.alerts.notices.day_summary import record, unrecorded
+from app.alerts.notices.day_summary import note_told, record, unrecorded
 from app.alerts.notices.grouping import MOST_ALERTS, headline
 from app.alerts.notices.outbox import key_of
 from app.alerts.notices.recipients import Recipient, recipients
@@ -69,8 +69,8 @@ class Memory:
 @dataclass(frozen=True, kw_only=True)
 class _Message:
     notification: Notification
-    about: AbstractSet[str]
-    """Fingerprints of all its alerts, also of those it only counts."""
+    about: Mapping[str, Severity]
+    """All its alerts by fingerprint, also those it only counts."""
 
 
 def tell(
@@ -99,7 +99,8 @@ def tell(
         return Without(held_back=len(alerts))
     _send_all([one for one in sendings if one.messages], budget_s)
     for sending, (recipient, said) in zip(sendings, given, strict=True):
-        memory.note(recipient, said, sending.reached, at)
+        memory.note(recipient, said, sending.reached.keys(), at)
+    _note_told(reports, {one.target: one.reached for one in sendings}, at)
     reached = frozenset[str]().union(*(one.reached for one in sendings))
     left = [one.alerts[0].alert for one in due if _print_of(one) not in reached]
     return Without(
@@ -119,6 +120,14 @@ def _due(alerts: Sequence[Alert], reports: Path, at: datetime, memory: Memory) -
         return [one for one in unrecorded(alerts, at) if not _is_fresh(memory.told_at.get(_print_of(one)), at)]
 
 
+def _note_told(reports: Path, told: Mapping[str, Mapping[str, Severity]], at: datetime) -> None:
+    """Note who knows, so that nobody hears it again when it is entered into the database."""
+    try:
+        note_told(reports, told, at)
+    except OutputUnwritable as error:
+        _log.error("alert_summary_failed", error=str(error))
+
+
 def _is_fresh(told_at: datetime | None, at: datetime) -> bool:
     return told_at is not None and at - told_at < _AGAIN_AFTER
 
@@ -131,7 +140,7 @@ def _messages(recipient: Recipient, due: Sequence[Notification], at: datetime) -
     """Return what a target is sent: one message for each alert, or one for all."""
     mine = [replace(one, target=recipient.name) for one in due if recipient.wants(one.alerts[0].alert.severity)]
     if not recipient.grouped or not mine:
-        return [_Message(notification=one, about={one.alerts[0].alert.fingerprint}) for one in mine]
+        return [_Message(notification=one, about=_levels([one.alerts[0].alert])) for one in mine]
     told = sorted((one.alerts[0] for one in mine), key=lambda one: -RANK[one.alert.severity])
     together = Notification(
         kind="group",
@@ -144,7 +153,11 @@ def _messages(recipient: Recipient, due: Sequence[Notification], at: datetime) -
         alerts=tuple(told[:MOST_ALERTS]),
         left_out=max(len(told) - MOST_ALERTS, 0),
     )
-    return [_Message(notification=together, about={one.alert.fingerprint for one in told})]
+    return [_Message(notification=together, about=_levels([one.alert for one in told]))]
+
+
+def _levels(alerts: Sequence[Alert]) -> dict[str, Severity]:
+    return {alert.fingerprint: alert.severity for alert in alerts}
 
 
 class _Sending:
@@ -156,8 +169,8 @@ class _Sending:
         self.target = recipient.name
         self.messages = messages
         self.outcome = "ok"
-        self.reached: frozenset[str] = frozenset()
-        """Fingerprints of the alerts that were told."""
+        self.reached: Mapping[str, Severity] = {}
+        """The alerts that were told, by fingerprint."""
         self._open_target = open_target
 
     def run(self) -> None:
@@ -169,8 +182,8 @@ class _Sending:
                 self.outcome = told if self.outcome == "ok" else self.outcome
                 _log.error("alert_channel_failed", channel=self.target, error=told)
             else:
-                # A new set, not a changed one: somebody else may be reading it.
-                self.reached = self.reached | message.about
+                # A new one, not a changed one: somebody else may be reading it.
+                self.reached = {**self.reached, **message.about}
 
 
 def _send_all(sendings: Sequence[_Sending], budget_s: float) -> None:

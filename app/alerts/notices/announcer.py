@@ -4,7 +4,7 @@ Channels that take each transition by itself (`log_files`, `console`) get a row 
 one message for a group of alerts, which `settle` makes anew whenever something happens, until it is sent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from app.alerts.life.instance import Instance, Transition
-from app.alerts.notices import event_rows, groups, outbox
+from app.alerts.notices import event_rows, groups, outbox, told_before
+from app.alerts.notices.day_summary import Heard
 from app.alerts.notices.decision import Decision
 from app.alerts.notices.grouping import GROUP_WAIT, Group, Saying, compose, group_key
 from app.alerts.notices.outbox import Draft, OutboxRow
@@ -42,11 +43,22 @@ class Flush:
 class Announcer:
     """Writes the outbox. Its methods are steps within a transaction of the caller and raise what that raises."""
 
-    def __init__(self, settings: AlertSettings, zone: ZoneInfo, *, group_wait: timedelta = GROUP_WAIT) -> None:
-        """`zone` is the one in which people read times. Without a monitor nobody is there who could wait."""
+    def __init__(
+        self,
+        settings: AlertSettings,
+        zone: ZoneInfo,
+        *,
+        group_wait: timedelta = GROUP_WAIT,
+        heard: Callable[[datetime], Heard] = lambda _at: {},
+    ) -> None:
+        """`zone` is the one in which people read times. Without a monitor nobody is there who could wait.
+
+        `heard` returns what was told shortly before an instant while the database was away; see `day_summary.heard`.
+        """
         self._settings = settings
         self._zone = zone
         self._group_wait = group_wait
+        self._heard = heard
 
     def announce(self, connection: Connection, transitions: Sequence[Transition], at: datetime) -> None:
         """Put transitions into the outbox; the alerts they are about stand in the database already as they are now."""
@@ -54,8 +66,13 @@ class Announcer:
             return
         view = View(connection, self._settings, at, self._group_wait)
         known = recipients(self._settings)
-        event_rows.announce(connection, view, [one for one in known if not one.grouped], transitions, self._zone)
+        single = [one for one in known if not one.grouped]
+        fresh = told_before.may_be_heard(transitions)
+        heard = self._heard(at) if fresh else {}
+        told_before.enter_single(connection, single, fresh, heard)
+        event_rows.announce(connection, view, single, transitions, self._zone)
         for recipient in _grouped(known):
+            told_before.enter_grouped(connection, view, recipient, fresh, heard)
             self._settle(connection, view, recipient, _touched(view, recipient, transitions))
 
     def flush(self, connection: Connection, at: datetime) -> Flush:

@@ -1,6 +1,6 @@
 """The day's alerts in one file, `reports/alerts/YYYY-MM-DD.json`: one entry for each thing alerted about."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -18,6 +18,9 @@ from app.core.shared_json import update_json
 HISTORY = 100
 """Changes of severity remembered for each alert: one that flaps all day must not grow the file without end."""
 
+
+HEARD_FOR = timedelta(minutes=15)
+"""What was last found this long before an alert begins in the database is that alert: rules wait up to ten minutes."""
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -45,6 +48,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None
     threshold: float | None
     labels: dict[str, str]
+    resolved_at: Instant | None = None
+    """When it ended, as the history tells it; None while it goes on."""
+    told: dict[str, Change] = {}
+    """Target -> what it was told last while the database was away; empty once the history has the alert."""
+
+
+Heard = Mapping[str, Mapping[str, Change]]
+"""Target -> fingerprint -> what it was told without the database."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +86,7 @@ def record(folder: Path, alerts: Sequence[Alert], at: datetime, repeat: Repeat |
     due: list[Notification] = []
 
     def entered(known: dict[str, Entry]) -> None:
+        _carry_over(known, {alert.fingerprint for alert in alerts}, folder, at)
         for alert in alerts:
             before = known.get(alert.fingerprint)
             notification = _entered(known, alert, at)
@@ -85,6 +97,36 @@ def record(folder: Path, alerts: Sequence[Alert], at: datetime, repeat: Repeat |
     path = path_of(folder, at)
     set_aside = _update(path, entered, at)
     return Recorded(notifications=notifications, due=due, path=path, set_aside=set_aside)
+
+
+def note_told(folder: Path, told: Mapping[str, Mapping[str, Severity]], at: datetime) -> None:
+    """Note what targets were told at `at` without the database: target -> fingerprint -> level.
+
+    The alerts stand in the day's file, see `record`. Raises OutputUnwritable; the file is then as before.
+    """
+
+    def noted(known: dict[str, Entry]) -> None:
+        for target, levels in told.items():
+            for fingerprint in levels.keys() & known.keys():
+                entry = known[fingerprint]
+                heard = {**entry.told, target: Change(severity=levels[fingerprint], at=at)}
+                known[fingerprint] = msgspec.structs.replace(entry, told=heard)
+
+    if any(told.values()):
+        _update(path_of(folder, at), noted, at)
+
+
+def heard(folder: Path, at: datetime) -> Heard:
+    """Return what targets were told without the database of alerts that have gone on until just now.
+
+    `at` is aware, in the operator's zone. What can't be read was told to nobody: better twice than not at all.
+    """
+    found: dict[str, dict[str, Change]] = {}
+    for fingerprint, entry in {**_read(folder, at - timedelta(days=1)), **_read(folder, at)}.items():
+        if entry.resolved_at is None and abs(at - entry.last_at) < HEARD_FOR:
+            for target, change in entry.told.items():
+                found.setdefault(target, {})[fingerprint] = change
+    return found
 
 
 def write(connection: Connection, folder: Path, at: datetime) -> Path:
@@ -114,6 +156,21 @@ def _update(path: Path, enter: Callable[[dict[str, Entry]], None], at: datetime)
     return update_json(path, _parsed, entered, at)
 
 
+def _carry_over(known: dict[str, Entry], wanted: set[str], folder: Path, at: datetime) -> None:
+    """Go on with what went on at midnight: a new day is no reason to tell it again."""
+    if wanted - known.keys():
+        yesterday = _read(folder, at - timedelta(days=1))
+        wanted &= {name for name, entry in yesterday.items() if entry.resolved_at is None}
+        known.update({name: yesterday[name] for name in wanted - known.keys()})
+
+
+def _read(folder: Path, at: datetime) -> dict[str, Entry]:
+    try:
+        return {entry.fingerprint: entry for entry in _parsed(path_of(folder, at).read_bytes()).alerts}
+    except (OSError, ValueError):
+        return {}
+
+
 def _repeat_is_due(before: Entry, at: datetime, repeat: Repeat) -> bool:
     """Tell whether a whole interval since the last change of severity has ended since the alert was last seen."""
     since = before.history[-1].at if before.history else before.first_at
@@ -122,7 +179,7 @@ def _repeat_is_due(before: Entry, at: datetime, repeat: Repeat) -> bool:
 
 
 def _from_history(connection: Connection, start: datetime, end: datetime) -> dict[str, Entry]:
-    columns: list[ColumnElement[Any]] = [alert_event.c[name] for name in ("at", "level", "value", "message")]
+    columns: list[ColumnElement[Any]] = [alert_event.c[name] for name in ("at", "event", "level", "value", "message")]
     columns += [alert_instance.c[name] for name in ("rule", "alertname", "type", "threshold", "labels")]
     joined = alert_event.join(alert_instance, alert_event.c.fingerprint == alert_instance.c.fingerprint)
     query = select(*columns).select_from(joined).where(alert_event.c.at >= start, alert_event.c.at < end)
@@ -140,7 +197,9 @@ def _from_history(connection: Connection, start: datetime, end: datetime) -> dic
             labels=row.labels,
         )
         before = found.get(alert.fingerprint)
-        found[alert.fingerprint] = _updated(before, alert, at) if before else _first(alert, at)
+        entry = _updated(before, alert, at) if before else _first(alert, at)
+        ended = at if row.event == "resolved" else None
+        found[alert.fingerprint] = msgspec.structs.replace(entry, resolved_at=ended)
     return found
 
 
@@ -161,6 +220,8 @@ def _entered(known: dict[str, Entry], alert: Alert, at: datetime) -> Notificatio
     before = known.get(alert.fingerprint)
     entry = _updated(before, alert, at) if before else _first(alert, at)
     known[alert.fingerprint] = entry
+    if before is None or before.resolved_at is not None:
+        return _notification(alert, "firing", at, at, 1)
     return _notification(alert, _event(before, alert), at, entry.first_at.astimezone(at.tzinfo), entry.count)
 
 
@@ -179,9 +240,7 @@ def _notification(alert: Alert, event: Event, at: datetime, fired_at: datetime, 
     )
 
 
-def _event(before: Entry | None, alert: Alert) -> Event:
-    if before is None:
-        return "firing"
+def _event(before: Entry, alert: Alert) -> Event:
     return "escalated" if RANK[alert.severity] > RANK[before.severity] else "repeat"
 
 
@@ -214,6 +273,7 @@ def _updated(entry: Entry, alert: Alert, at: datetime) -> Entry:
         message=alert.message,
         value=alert.value,
         threshold=alert.threshold,
+        resolved_at=None,
     )
 
 

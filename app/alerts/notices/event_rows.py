@@ -89,7 +89,7 @@ class _Book:
     def _decision(self, recipient: Recipient, instance: Instance, mark: Mark | None, event: Event | None) -> Decision:
         view = self._view
         wishes = view.wishes(recipient, instance)
-        if recipient.is_record and event is not None:
+        if recipient.is_record and event is not None and not _stands_there(event, instance, mark):
             return self._recorded(instance, event) if wishes.wanted or mark is not None else Decision()
         if event == "acked":
             return Decision()
@@ -111,6 +111,13 @@ class _Book:
         notification = compose(group, [saying], at, self._zone, kind="event", idempotency_key=key)
         self.drafts.append(Draft(notification=notification, level=saying.level, marks={}, at=at, send_at=at))
         return after
+
+
+def _stands_there(event: Event, instance: Instance, mark: Mark | None) -> bool:
+    """Whether it was recorded while the database was away; see `told_before`."""
+    if mark is None or event not in {"firing", "escalated"}:
+        return False
+    return (mark.episode, mark.level) == (instance.episode, instance.level)
 
 
 def _save(connection: Connection, book: _Book, changed: Iterable[Group]) -> None:

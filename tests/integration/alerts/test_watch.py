@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
 import pytest
+from alert_lab import Target
 from receiver import Receiver, receiving
 
 from app.alerts.targets import TargetSettings
@@ -15,8 +16,12 @@ from app.context import Context, make_context
 from app.core.clock import ManualClock
 from app.core.errors import DatabaseUnavailable
 from app.core.secret import Sealed
+from app.reporting.rollups import Rollups
+from app.schedule.in_force import Schedules
+from app.schedule.job_spec import JobSpec
 from app.settings import load
 from app.watch import monitor as monitor_module
+from app.watch import telling
 from app.watch.desk import AlertDesk
 from app.watch.monitor import Monitor
 
@@ -109,10 +114,121 @@ def test_a_database_that_was_away_is_told_without_it_and_its_return_with_it(
             patch.setattr(f"app.core.database.Database.{way}", away)
         looks(monitor, clock, 5)
         assert events(context, "critical") == [("DatabaseDown", "firing")]
-    looks(monitor, clock, 12)
-    told = events(context, "critical")
-    assert told[-1] == ("DatabaseDown", "resolved")
-    assert [event for _, event in told].count("resolved") == 1
+    looks(monitor, clock, 10)
+    assert events(context, "critical") == [("DatabaseDown", "firing")]
+    looks(monitor, clock, 4)
+    assert events(context, "critical") == [("DatabaseDown", "firing"), ("DatabaseDown", "resolved")]
+
+
+@pytest.fixture
+def ops(monkeypatch: pytest.MonkeyPatch) -> Target:
+    """A target of people beside the log files."""
+    monkeypatch.setenv("GENGFU_ALERTS__CHANNELS", json.dumps(["log_files", "ops"]))
+    plain = {"channel": "webhook", "url": "https://hooks.example/x"}
+    monkeypatch.setenv("GENGFU_ALERTS__TARGETS", json.dumps({"ops": plain}))
+    target, opened = Target("ops"), AlertDesk.open_target
+    monkeypatch.setattr(AlertDesk, "open_target", lambda desk, name: target if name == "ops" else opened(desk, name))
+    return target
+
+
+def outage(monkeypatch: pytest.MonkeyPatch, clock: ManualClock, *watching: Monitor) -> None:
+    """Two and a half minutes without a database, in which all watch."""
+
+    def away(*_arguments: object, **_more: object) -> None:
+        raise DatabaseUnavailable("数据库不在")
+
+    with monkeypatch.context() as patch:
+        for way in ("read", "write"):
+            patch.setattr(f"app.core.database.Database.{way}", away)
+        for _ in range(5):
+            for monitor in watching:
+                monitor.look()
+            clock.advance(LOOK)
+
+
+DOWN = [("firing", "DatabaseDown"), ("resolved", "DatabaseDown")]
+
+
+def test_an_outage_is_told_once_to_each_target_whoever_told_it_and_whoever_enters_it(
+    ops: Target, context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (Monitor(context, AlertDesk(context)) for _ in range(2))
+    looks(first, clock, 2)
+    outage(monkeypatch, clock, first, second)
+    assert ops.told() == DOWN[:1]
+    for _ in range(14):
+        second.look()
+        first.rest()
+        clock.advance(LOOK)
+    assert ops.told() == DOWN
+    assert events(context, "critical") == [(name, event) for event, name in DOWN]
+
+
+def test_each_outage_of_a_day_is_told_while_it_lasts(
+    ops: Target, context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = Monitor(context, AlertDesk(context))
+    for number in (1, 2):
+        outage(monkeypatch, clock, monitor)
+        assert ops.told() == [*DOWN * (number - 1), DOWN[0]]
+        looks(monitor, clock, 14)
+        assert ops.told() == DOWN * number
+        clock.advance(timedelta(hours=1))
+
+
+def test_an_outage_over_midnight_is_told_once(
+    ops: Target, context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = clock.now().astimezone(context.zone)
+    midnight = local.replace(hour=0, minute=0, second=0) + timedelta(days=1)
+    clock.advance(midnight - local - 4 * LOOK)
+    monitor = Monitor(context, AlertDesk(context))
+    outage(monkeypatch, clock, monitor)
+    assert clock.now().astimezone(context.zone).date() == midnight.date()
+    looks(monitor, clock, 14)
+    assert ops.told() == DOWN
+    assert events(context, "critical") == [(name, event) for event, name in DOWN]
+
+
+def test_alerts_of_others_told_without_the_database_are_not_told_again_when_it_is_back(
+    ops: Target, context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_arguments: object, **_more: object) -> None:
+        raise DatabaseUnavailable("数据库不在")
+
+    found = [{"type": "printer", "message": "打印机缺纸", "severity": "critical"}]
+    with monkeypatch.context() as patch:
+        for way in ("read", "write"):
+            patch.setattr(f"app.core.database.Database.{way}", away)
+        assert telling.notify(context, found)["success"]
+    clock.advance(LOOK)
+    assert telling.notify(context, found)["success"]
+    assert [event for event, _ in ops.told()] == ["firing"]
+
+
+def test_a_missing_report_is_told_and_its_end_when_it_is_counted(
+    ops: Target, context: Context, clock: ManualClock
+) -> None:
+    now = clock.now()
+    spec = JobSpec(
+        name="generate-daily-statistics",
+        task_name="t",
+        cron="0 2 * * *",
+        queue="receipt",
+        priority=3,
+        soft_time_limit=60,
+        time_limit=120,
+        timezone="UTC",
+    )
+    Schedules(context.database).take_up([spec], context.zone, {}, now - timedelta(hours=4))
+    monitor = Monitor(context, AlertDesk(context))
+    looks(monitor, clock, 3)
+    assert ops.told() == [("firing", "ReportMissing")]
+    (told,) = ops.got[0].alerts
+    day = date.fromisoformat(told.alert.labels["date"])
+    Rollups(database=context.database, zone=context.zone, clock=clock).store(day, {"total_tasks": 0})
+    looks(monitor, clock, 14)
+    assert ops.told() == [("firing", "ReportMissing"), ("resolved", "ReportMissing")]
 
 
 # Signs of life for who watches from outside

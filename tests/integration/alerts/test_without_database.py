@@ -3,21 +3,26 @@
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alert_lab import NOON, ZONE, Lab, Target, alert, lab, settings
+from alert_lab import NOON, SOURCE, ZONE, Lab, Target, alert, lab, settings, words
 
 from app.alerts.delivery.without_database import Memory, Without, tell
+from app.alerts.life.evaluator import Evaluator
+from app.alerts.life.instance import outside_rule
 from app.alerts.notices import day_summary
+from app.alerts.notices.announcer import Announcer
 from app.core.clock import ManualClock
 from app.core.database import Database
 
 NAMES = ("log_files", "ops")
 A, B = alert("a"), alert("b", "error")
 WORSE = alert("a", "critical")
+WORSE_B = alert("b", "critical")
 AT = NOON.astimezone(ZONE)
 HOUR = timedelta(hours=1)
 
@@ -193,3 +198,127 @@ def test_what_was_told_without_the_database_stays_in_the_day(
     told(targets, tmp_path, alert("c"))
     desk.fire(A)
     assert set(written(desk, tmp_path)) == {"a", "c"}
+
+
+# Before and after the outage
+
+
+def test_midnight_is_no_reason_to_tell_it_again(targets: dict[str, Target], tmp_path: Path) -> None:
+    late = AT + 12 * HOUR - timedelta(seconds=10)
+    told(targets, tmp_path, A, at=late)
+    assert told(targets, tmp_path, A, at=late + timedelta(seconds=30)).held_back == 1
+    assert targets["ops"].told() == targets["log_files"].told() == [("firing", "a")]
+
+
+def as_entered(what: Any) -> Any:
+    """The alert under the name that the database knows it by."""
+    return replace(what, rule=outside_rule(SOURCE, what.rule))
+
+
+def test_a_second_outage_is_told_at_once_and_what_has_gone_on_since_before_is_not(
+    desk: Lab, targets: dict[str, Target], tmp_path: Path
+) -> None:
+    desk.fire(A, B)
+    desk.clock.advance(HOUR)
+    desk.end(A)
+    written(desk, tmp_path)
+    found = told(targets, tmp_path, as_entered(A), as_entered(B), at=AT + HOUR + timedelta(minutes=1))
+    assert (found.events, found.held_back) == ({"firing": 1}, 1)
+    (message,) = targets["ops"].got
+    assert (words(message), message.alerts[0].count) == ([("firing", "a")], 1)
+
+
+def test_the_end_stands_in_the_day_until_it_begins_anew(desk: Lab, tmp_path: Path) -> None:
+    desk.fire(A)
+    assert written(desk, tmp_path)["a"]["resolved_at"] is None
+    desk.clock.advance(HOUR)
+    desk.end(A)
+    assert datetime.fromisoformat(written(desk, tmp_path)["a"]["resolved_at"]) == NOON + HOUR
+    desk.clock.advance(HOUR)
+    desk.fire(A)
+    assert written(desk, tmp_path)["a"]["resolved_at"] is None
+
+
+@pytest.fixture
+def back_again(desk: Lab, targets: dict[str, Target], tmp_path: Path) -> Lab:
+    """A desk that knows what was told without the database, and tells the same targets."""
+    desk.targets = targets
+    desk.announcer = Announcer(desk.settings, ZONE, heard=lambda at: day_summary.heard(tmp_path, at.astimezone(ZONE)))
+    desk.evaluator = Evaluator(desk.database, desk.clock, desk.settings, desk.announcer.announce)
+    desk.deliverer = desk.new_deliverer()
+    return desk
+
+
+def test_who_was_told_without_the_database_hears_the_end_and_no_second_beginning(
+    back_again: Lab, targets: dict[str, Target], tmp_path: Path
+) -> None:
+    told(targets, tmp_path, as_entered(A), as_entered(WORSE_B))
+    back_again.clock.advance(timedelta(minutes=2))
+    back_again.fire(A, WORSE_B)
+    back_again.wait(minutes=20)
+    back_again.end(A, WORSE_B)
+    back_again.wait(minutes=20)
+    for target in targets.values():
+        assert sorted(target.told()) == [("firing", "a"), ("firing", "b"), ("resolved", "a"), ("resolved", "b")]
+
+
+def test_who_was_not_reached_without_the_database_hears_the_beginning_when_it_is_back(
+    back_again: Lab, targets: dict[str, Target], tmp_path: Path
+) -> None:
+    targets["ops"].refuse()
+    told(targets, tmp_path, as_entered(A))
+    targets["ops"].accept()
+    back_again.clock.advance(timedelta(minutes=2))
+    back_again.fire(A)
+    back_again.wait(minutes=20)
+    assert targets["ops"].told() == targets["log_files"].told() == [("firing", "a")]
+
+
+def test_what_is_worse_when_it_is_entered_is_told_as_worse(
+    back_again: Lab, targets: dict[str, Target], tmp_path: Path
+) -> None:
+    told(targets, tmp_path, as_entered(A))
+    back_again.clock.advance(timedelta(minutes=2))
+    back_again.fire(WORSE)
+    back_again.wait(minutes=1)
+    assert targets["ops"].told() == [("firing", "a"), ("escalated", "a")]
+
+
+def test_what_got_worse_without_the_database_is_not_told_twice(
+    back_again: Lab, targets: dict[str, Target], tmp_path: Path
+) -> None:
+    back_again.fire(A)
+    back_again.wait(minutes=1)
+    written(back_again, tmp_path)
+    found = told(targets, tmp_path, as_entered(WORSE), at=AT + timedelta(minutes=2))
+    assert found.events == {"escalated": 1}
+    back_again.clock.advance(timedelta(minutes=2))
+    back_again.fire(WORSE)
+    back_again.wait(minutes=20)
+    back_again.end(WORSE)
+    back_again.wait(minutes=20)
+    story = [("firing", "a"), ("escalated", "a"), ("resolved", "a")]
+    assert targets["ops"].told() == targets["log_files"].told() == story
+
+
+def test_what_was_told_without_the_database_is_repeated_when_its_interval_is_over(
+    back_again: Lab, targets: dict[str, Target], tmp_path: Path
+) -> None:
+    told(targets, tmp_path, as_entered(WORSE))
+    back_again.clock.advance(timedelta(minutes=2))
+    back_again.fire(WORSE)
+    back_again.wait(hours=3, minutes=57, every=timedelta(minutes=3))
+    assert targets["ops"].told() == targets["log_files"].told() == [("firing", "a")]
+    back_again.wait(minutes=2)
+    assert targets["ops"].told() == targets["log_files"].told() == [("firing", "a"), ("repeat", "a")]
+    assert targets["ops"].got[-1].alerts[0].count == 2
+
+
+def test_another_outage_long_ago_is_nobodys_knowledge(
+    back_again: Lab, targets: dict[str, Target], tmp_path: Path
+) -> None:
+    told(targets, tmp_path, as_entered(A))
+    back_again.clock.advance(day_summary.HEARD_FOR)
+    back_again.fire(A)
+    back_again.wait(minutes=1)
+    assert targets["ops"].told() == targets["log_files"].told() == [("firing", "a"), ("firing", "a")]

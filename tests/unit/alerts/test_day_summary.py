@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.alerts.alert import Alert, Severity
-from app.alerts.notices.day_summary import HISTORY, record
+from app.alerts.notices.day_summary import HEARD_FOR, HISTORY, Change, heard, note_told, record
 from app.core.errors import OutputUnwritable
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -74,12 +74,83 @@ def test_alerts_about_different_things_are_entries_of_their_own(tmp_path: Path) 
     assert {entry["labels"]["mount"] for entry in content(tmp_path)["alerts"]} == {"/", "/数据"}
 
 
-def test_the_day_changes_at_local_midnight(tmp_path: Path) -> None:
-    last = datetime(2026, 3, 10, 23, 59, 59, 999999, tzinfo=ZONE)
-    record(tmp_path, [alert()], last)
-    (next_day,) = record(tmp_path, [alert()], last + timedelta(microseconds=1)).notifications
-    assert next_day.event == "firing"
-    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["2026-03-10.json", "2026-03-11.json"]
+LAST = datetime(2026, 3, 10, 23, 59, 59, 999999, tzinfo=ZONE)
+MIDNIGHT = LAST + timedelta(microseconds=1)
+
+
+def test_what_goes_on_at_local_midnight_stands_in_both_days_and_is_not_told_again(tmp_path: Path) -> None:
+    record(tmp_path, [alert()], LAST)
+    over_midnight = record(tmp_path, [alert()], MIDNIGHT)
+    assert [one.event for one in over_midnight.notifications] == ["repeat"]
+    assert over_midnight.due == []
+    days = sorted(tmp_path.glob("*.json"))
+    assert [path.name for path in days] == ["2026-03-10.json", "2026-03-11.json"]
+    assert [len(json.loads(path.read_text())["alerts"]) for path in days] == [1, 1]
+
+
+def test_a_repeat_is_due_when_its_interval_is_over_whatever_day_it_is(tmp_path: Path) -> None:
+    record(tmp_path, [alert("critical")], LAST)
+    four_hours = LAST + timedelta(hours=4)
+    assert record(tmp_path, [alert("critical")], MIDNIGHT).due == []
+    assert record(tmp_path, [alert("critical")], four_hours - timedelta(microseconds=1)).due == []
+    assert [one.event for one in record(tmp_path, [alert("critical")], four_hours).due] == ["repeat"]
+
+
+def test_what_gets_worse_at_midnight_is_told(tmp_path: Path) -> None:
+    record(tmp_path, [alert()], LAST)
+    assert [one.event for one in record(tmp_path, [alert("critical")], MIDNIGHT).due] == ["escalated"]
+
+
+def test_what_nobody_found_again_is_not_carried_into_the_new_day(tmp_path: Path) -> None:
+    record(tmp_path, [alert(mount="/"), alert(mount="/数据")], LAST)
+    record(tmp_path, [alert(mount="/")], MIDNIGHT)
+    (entry,) = json.loads((tmp_path / "2026-03-11.json").read_text())["alerts"]
+    assert entry["labels"] == {"mount": "/"}
+
+
+def test_a_damaged_day_before_is_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "2026-03-10.json").write_bytes(b"{")
+    assert [one.event for one in record(tmp_path, [alert()], MIDNIGHT).due] == ["firing"]
+
+
+# What was told without the database
+
+
+def told_to(folder: Path, at: datetime) -> dict[str, list[str]]:
+    return {target: [one.severity for one in known.values()] for target, known in heard(folder, at).items()}
+
+
+def test_who_was_told_what_is_remembered_for_a_quarter_of_an_hour_after_it_was_last_found(tmp_path: Path) -> None:
+    record(tmp_path, [alert()], AT)
+    note_told(tmp_path, {"ops": {alert().fingerprint: "warning"}, "boss": {}}, AT)
+    assert heard(tmp_path, AT) == {"ops": {alert().fingerprint: Change(severity="warning", at=AT)}}
+    assert told_to(tmp_path, AT + HEARD_FOR - timedelta(seconds=1)) == {"ops": ["warning"]}
+    assert told_to(tmp_path, AT + HEARD_FOR) == {}
+    record(tmp_path, [alert()], AT + HEARD_FOR)
+    assert told_to(tmp_path, AT + HEARD_FOR) == {"ops": ["warning"]}
+
+
+def test_who_was_told_before_midnight_is_remembered_after_it(tmp_path: Path) -> None:
+    record(tmp_path, [alert()], LAST)
+    note_told(tmp_path, {"ops": {alert().fingerprint: "warning"}}, LAST)
+    assert told_to(tmp_path, MIDNIGHT) == {"ops": ["warning"]}
+    record(tmp_path, [alert()], MIDNIGHT)
+    assert told_to(tmp_path, MIDNIGHT + HEARD_FOR - timedelta(seconds=1)) == {"ops": ["warning"]}
+
+
+def test_a_target_is_remembered_with_the_last_that_it_was_told(tmp_path: Path) -> None:
+    record(tmp_path, [alert()], AT)
+    note_told(tmp_path, {"ops": {alert().fingerprint: "warning"}, "boss": {alert().fingerprint: "warning"}}, AT)
+    later = AT + timedelta(minutes=1)
+    record(tmp_path, [alert("critical")], later)
+    note_told(tmp_path, {"ops": {alert().fingerprint: "critical"}}, later)
+    assert told_to(tmp_path, later) == {"ops": ["critical"], "boss": ["warning"]}
+
+
+def test_nothing_told_writes_nothing_and_nothing_there_is_nobody_told(tmp_path: Path) -> None:
+    note_told(tmp_path, {"ops": {}}, AT)
+    assert list(tmp_path.iterdir()) == []
+    assert heard(tmp_path, AT) == {}
 
 
 @pytest.mark.parametrize(
