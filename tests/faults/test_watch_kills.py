@@ -124,3 +124,52 @@ def test_a_worker_whose_main_loop_hangs_is_told_and_so_is_its_end(watched: Home)
 
 def events(home: Home) -> list[str]:
     return [line["event"] for line in told(home, "warning") if line["alertname"] == "WorkerDown"]
+
+
+# A job killed on its way from what it found to its end
+
+_KILLED_AT = """
+import os, signal, sys
+from app import jobs
+from app.alerts.delivery.courier import Courier
+from app.context import open_context
+from app.execution import runner
+from app.watch.desk import AlertDesk
+
+def die(*_arguments, **_more):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+points = {"committed": (AlertDesk, "_write_records"), "sent": (Courier, "_note_success"), "told": (runner, "_finish")}
+if sys.argv[1] in points:
+    setattr(*points[sys.argv[1]], die)
+with open_context() as context:
+    jobs.run_here(context, "disk-space-check")
+"""
+
+_FULL_DISK = """
+[alerts]
+channels = ["log_files"]
+
+[alerts.rules.disk_usage_high]
+levels = { warning = { raise = 0.001, clear = 0 }, critical = 101 }
+"""
+
+
+@pytest.mark.parametrize(("point", "most"), [("committed", 1), ("sent", 2), ("told", 1)])
+def test_a_job_killed_between_what_it_found_and_its_end_is_told_all_the_same(home: Home, point: str, most: int) -> None:
+    """Once it was committed nothing is lost, and only what was sent and not marked comes twice."""
+    home.configure(_FULL_DISK)
+    assert run("-m", "app", "db", "upgrade", env=home.env).returncode == 0
+    killed = run("-c", _KILLED_AT, point, env=home.env)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert home.rows("SELECT state FROM gengfu_run") == [("running",)]
+    assert home.number("SELECT count(*) FROM gengfu_alert_instance WHERE rule = 'disk_usage_high'") == 1
+    # Who died sending holds the message for a minute.
+    home.rows("UPDATE gengfu_alert_outbox SET lease_until = '2000-01-01 00:00:00' WHERE lease_until IS NOT NULL")
+    again = run("-c", _KILLED_AT, "nowhere", env=home.env)
+    assert again.returncode == 0, again.stderr
+    assert home.rows("SELECT state FROM gengfu_run ORDER BY started_at") == [("interrupted",), ("succeeded",)]
+    usage = [line for line in told(home, "warning") if line["alertname"] == "DiskUsageHigh"]
+    assert [line["event"] for line in usage] == ["firing"] * most
+    assert len({line["fired_at"] for line in usage}) == 1
+    assert home.rows("SELECT state FROM gengfu_alert_outbox WHERE payload LIKE '%DiskUsageHigh%'") == [("sent",)]
