@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from app.alerts.alert import RANK
-from app.alerts.channel import Notification
+from app.alerts.channel import Notification, Told
 from app.alerts.life import instance_rows
 from app.alerts.life.acknowledgements import Acknowledgements
 from app.alerts.notices import groups
+from app.alerts.notices.grouping import GROUP_WAIT
 from app.alerts.notices.matchers import parse_matchers
 from app.alerts.notices.silences import Silences
 from app.alerts.rules.rule_parts import Repeat
@@ -27,6 +28,7 @@ from app.core.clock import ManualClock
 from app.core.database import Database, DatabaseSettings
 
 NAMES = st.sampled_from(["a", "b", "c"])
+FIVE_MINUTES = timedelta(minutes=5)
 LEVELS = st.sampled_from(["warning", "error", "critical"])
 
 
@@ -42,6 +44,12 @@ class Ear(Target):
         """What happens while the next message is on its way."""
         self.complaints: list[str] = []
         """What must not have been said; raised here, it would only be a channel that fails."""
+        self.silent: Callable[[str], bool] = lambda _what: False
+        """Whether somebody wants to hear nothing of what is called so."""
+        self.held: Callable[[str], bool] = lambda _fingerprint: False
+        """Whether an alert flaps and has not kept its level for five minutes."""
+        self.acked: dict[str, tuple[str, datetime]] = {}
+        """Fingerprint -> at which level, and until when, somebody takes care of it."""
         self._keys: set[str] = set()
 
     def _expect(self, right: bool, complaint: str) -> None:  # noqa: FBT001 - reads like assert
@@ -49,6 +57,10 @@ class Ear(Target):
             self.complaints.append(complaint)
 
     def send(self, notification: Notification) -> None:
+        if notification.kind == "group":
+            self._expect_patience(notification)
+            for one in notification.alerts:
+                self._expect_peace(one)
         happens, self.meanwhile = self.meanwhile, lambda: None
         happens()
         super().send(notification)
@@ -57,6 +69,24 @@ class Ear(Target):
         if notification.kind == "group":
             for one in notification.alerts:
                 self._hear(one.alert.fingerprint, one.event, one.status, one.alert.severity)
+
+    def _expect_patience(self, notification: Notification) -> None:
+        """The first message of all waits for what comes with the first alert, save a critical one."""
+        if not self.tried and all(one.alert.severity != "critical" for one in notification.alerts):
+            waited = self._clock.now() - min(one.fired_at for one in notification.alerts)
+            self._expect(waited >= GROUP_WAIT, f"a first message after {waited}")
+
+    def _expect_peace(self, one: Told) -> None:
+        """What is silenced, flaps or is taken care of is not told, but for what must be told all the same."""
+        name, level = one.alert.fingerprint, one.alert.severity
+        if one.event != "resolved":
+            self._expect(not self.silent(one.alert.labels["what"]), f"{one.event} in silence")
+        if one.event not in {"flapping", "escalated"}:
+            self._expect(not self.held(name), f"{one.event} of what flaps")
+        if one.event == "repeat" and name in self.acked:
+            at_level, until = self.acked[name]
+            cared_for = self._clock.now() < until and RANK[level] <= RANK[at_level]
+            self._expect(not cared_for, "a repeat of what somebody takes care of")
 
     def _hear(self, name: str, event: str, status: str, level: str) -> None:
         now, known = self._clock.now(), self.knows.get(name)
@@ -70,6 +100,8 @@ class Ear(Target):
             self._expect(event != "eased" or RANK[level] < RANK[before], f"eased from {before} to {level}")
             soon = now - at < Repeat().of(level)  # type: ignore[arg-type]
             self._expect(event != "repeat" or not soon, f"a repeat after {now - at}")
+        if event in {"firing", "escalated"}:
+            self.acked.pop(name, None)
         if status == "resolved" and event != "flapping":
             self.knows.pop(name, None)
         else:
@@ -92,7 +124,19 @@ class Telling(RuleBasedStateMachine):
         self.clock = ManualClock(NOON)
         self.ear = Ear(self.clock)
         self.database = Database(f"sqlite:///{file}", DatabaseSettings())
+        self.ear.silent = self._is_silent
+        self.ear.held = self._is_held
+        self.silences: list[tuple[str, datetime, datetime]] = []
         self.lab = self._lab({})
+
+    def _is_silent(self, what: str) -> bool:
+        now = self.clock.now()
+        return any(what == named and start <= now < end for named, start, end in self.silences)
+
+    def _is_held(self, fingerprint: str) -> bool:
+        with self.database.read() as connection:
+            one = instance_rows.by_fingerprint(connection, [fingerprint])[fingerprint]
+        return one.flapping_since is not None and self.clock.now() < one.changes[-1] + FIVE_MINUTES
 
     def _lab(self, wrong: dict[str, Any]) -> Lab:
         targets: dict[str, Target] = {"ops": self.ear}
@@ -133,6 +177,7 @@ class Telling(RuleBasedStateMachine):
     @rule(what=NAMES, minutes=st.sampled_from([1, 20, 400]))
     def somebody_silences(self, what: str, minutes: int) -> None:
         now = self.clock.now()
+        self.silences.append((what, now, now + timedelta(minutes=minutes)))
         Silences(self.database, self.clock).create(
             parse_matchers([f"what={what}"]),
             starts_at=now,
@@ -146,6 +191,7 @@ class Telling(RuleBasedStateMachine):
         acks = Acknowledgements(self.database, self.clock, self.lab.announcer.announce)
         for one in self._open():
             acks.ack(one.fingerprint, by="李娜")
+            self.ear.acked[one.fingerprint] = (one.level, self.clock.now() + timedelta(hours=24))
 
     @rule()
     def the_process_starts_anew(self) -> None:
@@ -165,10 +211,10 @@ class Telling(RuleBasedStateMachine):
             return
         self.ear.accept()
         self.ear.meanwhile = lambda: None
-        for one in Silences(self.database, self.clock).list():
-            Silences(self.database, self.clock).end(one.id)
-        # An alert may be held for an hour because it flaps, a target left alone for fifteen minutes.
-        self.lab.wait(minutes=100, every=timedelta(minutes=10))
+        # Silences of 400 minutes end by themselves, as does the care of a day; an alert may be held for an hour because
+        # it flaps, a target left alone for fifteen minutes. Every warning is then told once more.
+        self.lab.wait(hours=8, every=timedelta(minutes=40))
+        self.lab.wait(hours=44, every=timedelta(hours=2))
         expected = {one.fingerprint: one.level for one in self._open()}
         lost = self._given_up()
         told = {name: level for name, (level, _) in self.ear.knows.items()}
@@ -176,6 +222,9 @@ class Telling(RuleBasedStateMachine):
             name: level for name, level in expected.items() if name not in lost
         }
         assert set(told) <= set(expected)
+        for level, at in self.ear.knows.values():
+            since = self.clock.now() - at
+            assert since <= Repeat().of(level) + timedelta(hours=2), f"not told for {since}"  # type: ignore[arg-type]
         assert self.ear.complaints == []
         self.database.dispose()
 
