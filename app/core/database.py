@@ -29,10 +29,16 @@ _BUSY_STATES = frozenset({"55P03", "57014", "40P01", "40001"})
 _SQLITE_FAILURES = ("unable to open", "disk I/O error", "is full", "not a database", "malformed")
 # undefined_table, undefined_column, invalid_schema_name
 _SCHEMA_STATES = frozenset({"42P01", "42703", "3F000"})
-# Local to the transaction: also right through a transaction-pooling proxy. One statement, for each costs a round trip.
+# Local to the transaction: also right through a transaction-pooling proxy, and where it drops our connections' options.
+# One statement, for each costs a round trip.
+_OUR_READING = (
+    "set_config('timezone', 'UTC', true), set_config('row_security', 'off', true), "
+    "set_config('extra_float_digits', '1', true)"
+)
+_READ_ONLY = text(f"SELECT set_config('transaction_read_only', 'on', true), {_OUR_READING}")
 _LOCAL_SETTINGS = text(
-    "SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true), "
-    "set_config('synchronous_commit', 'on', true)"
+    f"SELECT {_OUR_READING}, set_config('statement_timeout', :statement, true), "
+    "set_config('lock_timeout', :lock, true), set_config('synchronous_commit', 'on', true)"
 )
 _CHECKS_CLIENT_SINCE = 140000  # server_version
 # insufficient_privilege, also where row-level security would hide rows
@@ -119,7 +125,7 @@ class Database:
         """
         with self._transaction(deadline_s, write=False) as connection:
             if self.dialect == "postgresql":
-                connection.execute(text("SET TRANSACTION READ ONLY"))
+                connection.execute(_READ_ONLY)
                 if statement_timeout_s is not None:
                     self._set_timeouts(connection, statement_timeout_s, self._settings.lock_timeout_s)
             yield connection
@@ -170,6 +176,9 @@ class Database:
             pool_size=2,
             max_overflow=4,
             hide_parameters=True,
+            # Whatever the server's default: behind an older snapshot a statement would not see what was committed while
+            # it waited for a lock.
+            isolation_level="READ COMMITTED",
             connect_args={
                 "connect_timeout": self._settings.connect_timeout_s,
                 "application_name": "gengfu",

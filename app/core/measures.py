@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from app.core.settings_file import Before
 
+LONGEST = timedelta(days=36_500)
+"""A century: what lies further back or ahead is no date any more."""
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 # Decimal, as disks are sold and `du --si` counts; the binary ones have their own names.
@@ -22,10 +24,10 @@ def parse_age(value: Any) -> timedelta:
     found = _NUMBER.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None or found.group(2).lower() not in _AGES:
         raise ValueError(f"{value!r} is no time span; write it like '30d', '24h', '90m' or '45s'")
-    try:
-        return timedelta(seconds=float(found.group(1)) * _AGES[found.group(2).lower()])
-    except OverflowError as error:
-        raise ValueError(f"{value!r} is too long a time span") from error
+    seconds = float(found.group(1)) * _AGES[found.group(2).lower()]
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"{value!r} is too long a time span; {LONGEST.days}d is the longest")
+    return timedelta(seconds=seconds)
 
 
 def age_text(span: timedelta) -> str:

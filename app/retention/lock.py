@@ -14,6 +14,8 @@ from app.service.process_lock import ProcessLock
 
 _KEY = 0x67656E67_66750001  # "gengfu" and a number of our own
 _HIGH, _LOW = _KEY >> 32, _KEY & 0xFFFFFFFF
+# Idle for the whole run, this session must not be ended for it; servers before 14 don't know the setting.
+_STAY = text("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'")
 _TRY = text("SELECT pg_try_advisory_lock(:key), pg_backend_pid()").bindparams(key=_KEY)
 _GIVE_BACK = text("SELECT pg_advisory_unlock(:key)").bindparams(key=_KEY)
 _STILL = text(
@@ -78,6 +80,7 @@ def _advisory_lock(database: Database) -> Iterator[int]:
     # The lock lives as long as the session: the connection must not go back to the pool.
     with connection:
         connection.detach()
+        connection.execute(_STAY)
         got, backend = connection.execute(_TRY).one()
         if not got:
             raise Locked(f"the clean-up already runs{_holder(connection)}; wait for it or stop it first")
