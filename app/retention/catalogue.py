@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Row, Table
 from sqlalchemy import text as sql
 
 _SQLITE_DELETE_TRIGGER = re.compile(r"\bDELETE\s+ON\b", re.IGNORECASE)
@@ -26,7 +26,7 @@ class LiveColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveIndex:
-    """An index over all rows that the database may use."""
+    """An index over all rows by which the database can walk in their order."""
 
     name: str
     columns: tuple[str, ...]
@@ -47,6 +47,16 @@ class Referrer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A foreign key of this table to some table."""
+
+    table: str
+    columns: tuple[str, ...]
+    referred: tuple[str, ...]
+    """The columns there, in the same order."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LiveTable:
     """A table as it is."""
 
@@ -58,6 +68,9 @@ class LiveTable:
     columns: Mapping[str, LiveColumn] = field(default_factory=dict)
     indexes: tuple[LiveIndex, ...] = ()
     referrers: tuple[Referrer, ...] = ()
+    references: tuple[Reference, ...] = ()
+    heirs: tuple[str, ...] = ()
+    """Tables that inherit from it and have columns of their own: what is deleted here is deleted there."""
     delete_triggers: tuple[str, ...] = ()
     lacking_rights: tuple[str, ...] = ()
     """Of SELECT, DELETE and UPDATE (which FOR UPDATE needs on one column)."""
@@ -97,13 +110,26 @@ _PG_INDEXES = sql("""
            ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (number, place)
                  LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
                  WHERE k.place <= i.indnkeyatts ORDER BY k.place) AS columns
-    FROM pg_index i WHERE i.indrelid = :oid AND i.indisvalid AND i.indpred IS NULL""")
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+    WHERE i.indrelid = :oid AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree'""")
 # Keys between partitions are the database's own business: only what no other constraint stands behind.
 _PG_REFERRERS = sql("""
     SELECT c.conrelid, c.conrelid::regclass::text AS name, c.confdeltype,
            ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k (number, place)
                  JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number ORDER BY k.place) AS columns
     FROM pg_constraint c WHERE c.contype = 'f' AND c.confrelid = :oid AND c.conparentid = 0 ORDER BY 2""")
+_PG_REFERENCES = sql("""
+    SELECT c.confrelid::regclass::text AS name,
+           ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k (number, place)
+                 JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number ORDER BY k.place) AS columns,
+           ARRAY(SELECT a.attname::text FROM unnest(c.confkey) WITH ORDINALITY k (number, place)
+                 JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.number ORDER BY k.place) AS referred
+    FROM pg_constraint c WHERE c.contype = 'f' AND c.conrelid = :oid ORDER BY 1""")
+_PG_HEIRS = sql("""
+    SELECT c.oid::regclass::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = :oid AND EXISTS (
+        SELECT FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attinhcount = 0) ORDER BY 1""")
 _PG_TRIGGERS = sql("""
     SELECT t.tgname FROM pg_trigger t
     WHERE t.tgrelid = :oid AND NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 8 <> 0
@@ -134,6 +160,11 @@ def _postgresql(connection: Connection, table: Table) -> LiveTable | None:
             )
             for row in connection.execute(_PG_REFERRERS, oid)
         ),
+        references=tuple(
+            Reference(table=row.name, columns=tuple(row.columns), referred=tuple(row.referred))
+            for row in connection.execute(_PG_REFERENCES, oid)
+        ),
+        heirs=tuple(connection.execute(_PG_HEIRS, oid).scalars()),
         delete_triggers=tuple(connection.execute(_PG_TRIGGERS, oid).scalars()),
         lacking_rights=tuple(right for right, granted in rights.items() if not granted),
         hides_rows=found.hides,
@@ -157,6 +188,13 @@ _LITE_REFERRERS = sql("""
     SELECT m.name, f.id, f."from" AS referring, f.on_delete
     FROM sqlite_master m, pragma_foreign_key_list(m.name) f
     WHERE m.type = 'table' AND f."table" = :name COLLATE NOCASE ORDER BY m.name, f.id, f.seq""")
+# Without a column the key of the other table is meant.
+_LITE_REFERENCES = sql("""
+    SELECT f.id, coalesce(m.name, f."table") AS name, f."from" AS referring,
+           (SELECT c.name FROM pragma_table_info(f."table") c
+            WHERE CASE WHEN f."to" IS NULL THEN c.pk = f.seq + 1 ELSE c.name = f."to" COLLATE NOCASE END) AS referred
+    FROM pragma_foreign_key_list(:name) f
+    LEFT JOIN sqlite_master m ON m.type = 'table' AND m.name = f."table" COLLATE NOCASE ORDER BY f.id, f.seq""")
 _LITE_TRIGGERS = sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :name COLLATE NOCASE")
 
 
@@ -177,6 +215,7 @@ def _sqlite(connection: Connection, table: Table) -> LiveTable | None:
         },
         indexes=_lite_indexes(connection, found.name, columns),
         referrers=_lite_referrers(connection, found.name),
+        references=_lite_references(connection, found.name),
         delete_triggers=tuple(row.name for row in triggers if _SQLITE_DELETE_TRIGGER.search(row.sql or "")),
     )
 
@@ -209,4 +248,18 @@ def _lite_referrers(connection: Connection, name: str) -> tuple[Referrer, ...]:
             indexes=_lite_indexes(connection, table),
         )
         for (table, _), (on_delete, columns) in keys.items()
+    )
+
+
+def _lite_references(connection: Connection, name: str) -> tuple[Reference, ...]:
+    keys: dict[int, list[Row[Any]]] = {}
+    for row in connection.execute(_LITE_REFERENCES, {"name": name}):
+        keys.setdefault(row.id, []).append(row)
+    return tuple(
+        Reference(
+            table=rows[0].name,
+            columns=tuple(row.referring for row in rows),
+            referred=tuple(row.referred or "" for row in rows),
+        )
+        for rows in keys.values()
     )

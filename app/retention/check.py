@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.errors import DatabaseBusy, DatabaseRefused, SchemaMismatch
-from app.retention.preflight import Remark, look, remarks
+from app.retention.preflight import Remark, look, other_names, remarks
 from app.retention.rules import RowRule, row_rules
 from app.retention.workplace import Workplace
 
@@ -51,7 +51,9 @@ def check_rules(place: Workplace) -> list[RuleCheck]:
 def _of_catalogue(place: Workplace, rule: RowRule) -> tuple[Remark, ...]:
     try:
         with place.database.read() as connection:
-            return remarks(rule, look(connection, rule), place.settings, connection.dialect.name)
+            seen = look(connection, rule)
+            found = remarks(rule, seen, place.settings, connection.dialect.name)
+            return (*found, *other_names(connection, rule, seen, place.source))
     except (DatabaseBusy, DatabaseRefused, SchemaMismatch) as error:
         return (Remark(level="refused", code="database", text=str(error)),)
 

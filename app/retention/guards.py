@@ -1,7 +1,8 @@
 """What makes a rule stop before its first delete and ask: too much, unlike before, or at a time that can't be right.
 
 Small tables are never held for their share, their age or their emptiness: an ordinary first run just works. All is
-counted in one read-only transaction that locks nothing, to bounds and by the indexes the deletion needs anyway.
+counted in one read-only transaction that locks nothing, by the indexes the deletion needs anyway: to bounds, and to the
+end where a person is asked.
 """
 
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ from statistics import median
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select, true
+from sqlalchemy.exc import DBAPIError
 
 from app.core.errors import SchemaMismatch
 from app.retention.counting import EXACT, any_row, at_most, table_rows
 from app.retention.expiry import expired, expired_in, frozen_now, passes
-from app.retention.preflight import fingerprint, look, remarks
+from app.retention.preflight import fingerprint, look, other_names, remarks
 from app.retention.remembered import recalled, remembered
 from app.retention.rule_runs import KEPT, RuleRun, open_approval, runs_that_went
 from app.retention.rule_settings import SHORTEST, GuardSettings
@@ -32,6 +34,7 @@ _NEWEST = 1000
 _NEARLY_ALL = 0.9
 _MOST_GROWTH = 2
 """An approval covers at most so many times the rows that were held."""
+_ALL = 2**62
 _LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
 """Later than that stand `infinity` and, on SQLite, what is no time at all."""
 
@@ -47,15 +50,18 @@ def judge(place: Workplace, rule: RowRule, now: datetime, run_id: str) -> Verdic
     with place.database.read(deadline_s=_SCAN_S) as connection:
         facts = look(connection, rule)
         told = remarks(rule, facts, place.settings, connection.dialect.name)
+        told += other_names(connection, rule, facts, place.source)
         warnings = tuple(remark.text for remark in told if remark.level == "warning")
         if refused := tuple(Reason(code=r.code, text=r.text) for r in told if r.level == "refused"):
             return Verdict(state="refused", found=refused, run_id=run_id, rule_seen=seen, warnings=warnings)
         figures = _Figures.heard(connection, place, rule, now)
+        approval = open_approval(connection, rule.name)
         verdict = Verdict(
             state="go",
             run_id=run_id,
             expired=figures.expired,
             expired_is_bound=figures.is_bound,
+            approval=approval.run_id if approval is not None else None,
             usual=_usual(figures.went) if figures.went else None,
             table_rows=figures.table_rows,
             columns_seen=fingerprint(rule, facts),
@@ -64,14 +70,20 @@ def judge(place: Workplace, rule: RowRule, now: datetime, run_id: str) -> Verdic
         )
         if not place.settings.guards.enabled:
             return verdict
-        found = tuple(figures.reasons(verdict, place.clock.now()))
-        found += tuple(_uncounted(place, rule, now))
-        approval = open_approval(connection, rule.name)
-    found += tuple(_changed_rule(place, rule, verdict, figures, now))
+        found = tuple(_reasons(place, verdict, figures))
+        if figures.is_bound and (found or approval is not None):
+            # Who approves approves a figure: a bound would cover any number above it.
+            figures = figures.to_the_end()
+            verdict = replace(verdict, expired=figures.expired, expired_is_bound=False)
+            found = tuple(_reasons(place, verdict, figures))
     held = bool(found) and not (approval is not None and covers(approval, verdict, found))
-    return replace(
-        verdict, state="held" if held else "go", found=found, approval=approval.run_id if approval is not None else None
-    )
+    return replace(verdict, state="held" if held else "go", found=found)
+
+
+def _reasons(place: Workplace, verdict: Verdict, figures: "_Figures") -> Iterator[Reason]:
+    yield from figures.reasons(verdict, place.clock.now())
+    yield from _uncounted(place, figures.rule, figures.now)
+    yield from _changed_rule(place, verdict, figures)
 
 
 def _uncounted(place: Workplace, rule: RowRule, now: datetime) -> Iterator[Reason]:
@@ -150,6 +162,10 @@ class _Figures:
             most=most,
             table_rows=rows,
         )
+
+    def to_the_end(self) -> "_Figures":
+        """Return the same with every row counted."""
+        return replace(self, expired=_covered_rows(self.connection, self.rule, self.now, _ALL), most=_ALL)
 
     @property
     def is_bound(self) -> bool:
@@ -265,15 +281,13 @@ class _Figures:
         return f"{'at least ' if self.is_bound else ''}{share:.0f} %"
 
 
-def _changed_rule(
-    place: Workplace, rule: RowRule, verdict: Verdict, figures: _Figures, now: datetime
-) -> Iterator[Reason]:
+def _changed_rule(place: Workplace, verdict: Verdict, figures: _Figures) -> Iterator[Reason]:
     """Ask the rule of the last run what it would delete now."""
     guards = place.settings.guards
     before = next((run for run in figures.went if run.rule_seen), None)
     if before is None or before.rule_seen == verdict.rule_seen or figures.expired <= guards.whole_table:
         return
-    by_old = _expired_by_old(place, rule, before, figures, now)
+    by_old = _expired_by_old(place, before, figures)
     if by_old is not None and figures.expired > guards.times_changed * by_old:
         yield Reason(
             code="rule_changed",
@@ -282,15 +296,15 @@ def _changed_rule(
         )
 
 
-def _expired_by_old(place: Workplace, rule: RowRule, before: RuleRun, figures: _Figures, now: datetime) -> int | None:
-    old = recalled(rule.name, before.rule_seen or {})
-    if old.table_name != rule.table_name:
+def _expired_by_old(place: Workplace, before: RuleRun, figures: _Figures) -> int | None:
+    old = recalled(figures.rule.name, before.rule_seen or {})
+    if old.table_name != figures.rule.table_name:
         return 0
     try:
         # A column that is gone would end the transaction in which everything else was asked.
         with place.database.read(deadline_s=_SCAN_S) as connection:
-            return _covered_rows(connection, old, now, figures.most)
-    except SchemaMismatch:
+            return _covered_rows(connection, old, figures.now, figures.most)
+    except (SchemaMismatch, DBAPIError):
         return None  # then the mapped columns have changed too, which is a reason of its own
 
 

@@ -5,13 +5,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, Table, true
+from sqlalchemy import Connection, Table, literal, select, true
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import IdentifierPreparer
 
 from app.core.settings_file import nearest
-from app.core.source_tables import foreign_spelling
+from app.core.source_tables import SourceTables, foreign_spelling
 from app.retention.catalogue import LiveColumn, LiveTable, Referrer, live_table, printed, starts_with
-from app.retention.counting import at_most
+from app.retention.counting import any_row, at_most
+from app.retention.expiry import EARLIEST, expired
 from app.retention.rules import RowRule
 from app.retention.settings import RetentionSettings
 
@@ -44,6 +46,10 @@ class Look:
     preparer: IdentifierPreparer
     spelling: str | None = None
     """How SQLite's table writes times, where that is not the one way in which they sort."""
+    mismatch: str | None = None
+    """What the database says where it can't even compare the columns as the rule does."""
+    has_nameless: bool = False
+    """There are rows without a key."""
 
 
 def look(connection: Connection, rule: RowRule) -> Look:
@@ -51,16 +57,52 @@ def look(connection: Connection, rule: RowRule) -> Look:
     tables = {table.fullname: live_table(connection, table) for table in rule.tables}
     there = [table for table in rule.tables if (live := tables[table.fullname]) is not None and _readable(live)]
     parent = tables[rule.table_name]
-    odd = None
-    if parent is not None and _readable(parent) and {rule.finished.name, rule.key.name} <= parent.columns.keys():
+    odd, mismatch, has_nameless = None, None, False
+    if parent is not None and _readable(parent) and _named(rule, rule.table) <= parent.columns.keys():
         odd = foreign_spelling(connection, rule.finished, rule.key)
+        mismatch = _mismatch(connection, rule)
+        # Without an index that would read the whole table, and the key is refused anyway.
+        has_nameless = starts_with(parent.indexes, rule.key.name) and any_row(
+            connection, select(literal(1)).select_from(rule.table).where(rule.key.is_(None))
+        )
     return Look(
         tables=tables,
         small=frozenset(table.fullname for table in there if _is_small(connection, table)),
         printed={table.fullname: printed(connection, table) for table in rule.tables},
         preparer=connection.dialect.identifier_preparer,
         spelling=odd,
+        mismatch=mismatch,
+        has_nameless=has_nameless,
     )
+
+
+def other_names(connection: Connection, rule: RowRule, seen: Look, source: SourceTables) -> tuple[Remark, ...]:
+    """Refuse a rule that calls a table of `[source]` by another name than that.
+
+    Its rows would go before the statistics counted them, and be left out of the report's sums.
+    """
+    return tuple(
+        _refused(
+            "other_name", f"{table.fullname} is the table that [source.{mapped.kind}] calls {mapped.name}; write it so"
+        )
+        for table in rule.tables
+        for mapped in source.all()
+        if table.fullname != mapped.name
+        and table.name.lower() == mapped.table.name.lower()
+        and (live := seen.tables[table.fullname]) is not None
+        and (same := live_table(connection, mapped.table)) is not None
+        and live.name == same.name
+    )
+
+
+def _mismatch(connection: Connection, rule: RowRule) -> str | None:
+    goes = expired(rule, EARLIEST, connection.dialect.name)
+    try:
+        with connection.begin_nested():
+            connection.execute(select(literal(1)).select_from(rule.table).where(goes).limit(0))
+    except DBAPIError as error:
+        return str(error.orig).splitlines()[0]
+    return None
 
 
 def fingerprint(rule: RowRule, seen: Look) -> str:
@@ -109,11 +151,11 @@ class _Preflight:
                 yield remark
         if hindered:
             return  # what follows would only say the same in other words
-        yield from self._times()
-        yield from self._words()
+        yield from self._comparisons()
         yield from self._paths()
         yield from self._unique_key()
         yield from self._finish_index()
+        yield from self._child_keys()
         yield from self._child_indexes()
         for table in self._rule.tables:
             yield from self._referrers(table)
@@ -128,6 +170,12 @@ class _Preflight:
             yield _refused("kind", f"{table.fullname} is a {live.kind}; rows are deleted from tables only")
         for name in sorted(_named(self._rule, table) - live.columns.keys()):
             yield _refused("no_column", f"table {table.fullname} has no column {name!r}{nearest(name, live.columns)}")
+        if live.heirs:
+            yield _refused(
+                "heirs",
+                f"rows of {', '.join(live.heirs)}, which inherits from {table.fullname}, would go too, and what only "
+                "it holds be lost; give it a rule of its own and take it out with ALTER TABLE ... NO INHERIT",
+            )
         # Only parents are locked FOR UPDATE.
         needed = {"SELECT", "DELETE", "UPDATE"} if table is self._rule.table else {"SELECT", "DELETE"}
         if lacking := [right for right in live.lacking_rights if right in needed]:
@@ -140,6 +188,16 @@ class _Preflight:
             yield _refused(
                 "row_security",
                 f"row security hides rows of {table.fullname}, whose files would look unused; clean up with BYPASSRLS",
+            )
+
+    def _comparisons(self) -> Iterator[Remark]:
+        known = (*self._times(), *self._words())
+        yield from known
+        if self._seen.mismatch and not known:
+            yield _refused(
+                "types",
+                f"{self._rule.table_name} can't be compared as the rule says: {self._seen.mismatch}; write the "
+                "statuses as the column holds them",
             )
 
     def _times(self) -> Iterator[Remark]:
@@ -179,6 +237,10 @@ class _Preflight:
     def _unique_key(self) -> Iterator[Remark]:
         rule, live = self._rule, self._live[self._rule.table_name]
         key = rule.key.name
+        if self._seen.has_nameless:
+            yield _refused(
+                "no_key", f"{rule.table_name} has rows without {key}, which nothing could name; give them one"
+            )
         if any(index.unique and index.columns == (key,) for index in live.indexes):
             return
         by_partition = live.partitioned and any(i.unique and key in i.columns for i in live.indexes)
@@ -203,6 +265,28 @@ class _Preflight:
                 return
             wanted.insert(0, rule.status.name)
         yield self._missing_index(rule.table, wanted, "every batch reads the whole table")
+
+    def _child_keys(self) -> Iterator[Remark]:
+        """A column that refers to something else would name children of other rows."""
+        rule, live = self._rule, self._live[self._rule.table_name]
+        # Two tables may share the key of a third.
+        meant = {(live.name, rule.key.name), *_targets(live, rule.key.name)}
+        for child in rule.children:
+            name, column = child.table.fullname, child.foreign_key.name
+            if child.table is rule.table:
+                yield _refused(
+                    "own_child",
+                    f"{name} is its own child; rows that refer to rows of their own table can't go by one rule",
+                )
+                continue
+            targets = _targets(self._live[name], column)
+            if targets and meant.isdisjoint(targets):
+                told = " and ".join(".".join(target) for target in targets)
+                yield _refused(
+                    "child_key",
+                    f"{name}.{column} refers to {told}, not to {rule.table_name}.{rule.key.name}: children of other "
+                    "rows would go",
+                )
 
     def _child_indexes(self) -> Iterator[Remark]:
         for child in self._rule.children:
@@ -230,13 +314,19 @@ class _Preflight:
         return f"{how} {name} ON {self._seen.printed[table.fullname]} ({', '.join(map(quote, columns))})"
 
     def _referrers(self, table: Table) -> Iterator[Remark]:
-        listed = {self._live[child.table.fullname].name for child in self._rule.children}
         live = self._live[table.fullname]
         for referrer in live.referrers:
             if referrer.table == live.name:
                 yield self._self_reference(table, referrer)
-            elif not (table is self._rule.table and referrer.table in listed):
+            elif table is not self._rule.table or not self._is_child(referrer):
                 yield from self._foreign(table, referrer)
+
+    def _is_child(self, referrer: Referrer) -> bool:
+        """Tell whether what refers by this key goes as a child; the table may refer by another one besides."""
+        return any(
+            self._live[child.table.fullname].name == referrer.table and child.foreign_key.name in referrer.columns
+            for child in self._rule.children
+        )
 
     def _self_reference(self, table: Table, referrer: Referrer) -> Remark:
         told = f"{table.fullname}.{', '.join(referrer.columns)} refers to {table.fullname} itself"
@@ -247,11 +337,12 @@ class _Preflight:
     def _foreign(self, table: Table, referrer: Referrer) -> Iterator[Remark]:
         told = f"{referrer.table}.{', '.join(referrer.columns)} refers to {table.fullname}"
         if referrer.on_delete == "cascade":
-            if referrer.table not in self._settings.cascades:
+            name = referrer.table.replace('"', "")
+            if name not in self._settings.cascades:
                 yield _refused(
                     "cascade",
                     f"{told} with ON DELETE CASCADE: its rows would go uncounted and their files become nobody's; make "
-                    f"it a child of the rule, or name {referrer.table!r} in [retention] cascades if it has no files",
+                    f"it a child of the rule, or name {name!r} in [retention] cascades if it has no files",
                 )
                 return
             yield _warning("cascade", f"{told} with ON DELETE CASCADE: its rows go uncounted and can't be brought back")
@@ -266,6 +357,16 @@ class _Preflight:
     def _triggers(self, table: Table) -> Iterator[Remark]:
         for name in self._live[table.fullname].delete_triggers:
             yield _warning("trigger", f"trigger or rule {name} of {table.fullname} acts on every delete")
+
+
+def _targets(live: LiveTable, column: str) -> list[tuple[str, str]]:
+    """Return (table, column) of what a column refers to."""
+    return [
+        (reference.table, referred)
+        for reference in live.references
+        for own, referred in zip(reference.columns, reference.referred, strict=True)
+        if own == column
+    ]
 
 
 def _is_pg_time(column: LiveColumn) -> bool:

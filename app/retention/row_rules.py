@@ -85,7 +85,7 @@ class RowRules:
                 yield facts, Kept()  # the reason for which it was refused
             except DBAPIError:
                 # A column of another type can't even be counted by.
-                if facts.state != "refused":
+                if facts.state not in {"refused", "failed"}:
                     raise
                 yield facts, Kept()
 
@@ -98,6 +98,8 @@ class RowRules:
             facts.ended("refused", str(error))
         except DatabaseUnavailable as error:
             facts.ended("failed", str(error))
+        except DBAPIError as error:
+            facts.ended("failed", f"{facts.rule.table_name} can't be looked at: {' '.join(str(error.orig).split())}")
         return facts.state == "done"
 
     def _judge(self, facts: RuleFacts, held: Mapping[str, str], *, write: bool) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from app.core.clock import Clock
 from app.core.database import Database
@@ -137,8 +137,10 @@ def runs_that_went(connection: Connection, rule: str, most: int) -> list[RuleRun
 
 
 def deleted_up_to(connection: Connection, rules: Collection[str]) -> datetime | None:
-    """Return the latest cutoff by which one of the rules deleted rows, or None where none ever did."""
-    cutoffs = select(func.max(rule_run.c.cutoff)).where(rule_run.c.rule.in_(rules), rule_run.c.rows > 0)
+    """Return the latest cutoff by which one of the rules may have deleted rows, or None where none ever did."""
+    # What a run deleted that was killed, or is at work now, is not written down.
+    has_deleted = or_(rule_run.c.rows > 0, rule_run.c.finished_at.is_(None))
+    cutoffs = select(func.max(rule_run.c.cutoff)).where(rule_run.c.rule.in_(rules), has_deleted)
     found: datetime | None = connection.execute(cutoffs).scalar()
     return found
 

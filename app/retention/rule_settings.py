@@ -18,6 +18,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str | int) else value
 
 
+_OURS = "gengfu_"
 _RESERVED = ("temp", "logs")  # folder rules that are always there
 _DEFAULT_RULES = ("completed", "failed")
 _LONGEST_NAME = 100  # of a rule, as the run history stores it
@@ -125,6 +126,9 @@ def check_rules(rules: Mapping[str, RowRuleSettings], roots: Collection[str]) ->
     root_of: dict[tuple[str, str], tuple[str, str]] = {}
     for name, rule in rules.items():
         _check_name(name)
+        for table in (rule.table, *(child.table for child in rule.children)):
+            if table.rpartition(".")[2].startswith(_OURS):
+                raise ValueError(f"rules.{name} names {table!r}, a table of our own, which cleans up after itself")
         for table, column, root in _file_columns(rule):
             if root not in roots:
                 raise ValueError(

@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from sqlalchemy import insert, select, text
+from sqlalchemy import delete, insert, select, text, update
 
 from app.core.errors import BadArgument
 from app.core.own_tables import rule_run
 from app.core.settings_reader import read
 from app.demo import schema
+from app.retention import guards
 from app.retention.guards import judge
-from app.retention.rule_runs import KEPT, RuleRuns
+from app.retention.rule_runs import KEPT, RuleRuns, deleted_up_to
 from app.retention.rule_settings import GuardSettings, RowRuleSettings
 from app.retention.rules import RowRule, row_rules
 from app.retention.verdict import Verdict
 
+DAY = timedelta(days=1)
 SMALL = {"rows": 20, "whole_table": 10, "clock_s": 10**9}
 """Limits at which a few dozen rows are much."""
 
@@ -155,7 +157,7 @@ def test_a_finish_time_in_the_future_is_held(lab: Any) -> None:
     assert f"id {lab.keys}" in found.reasons[0]
 
 
-@pytest.mark.parametrize(("seconds", "held"), [(58, False), (-58, False), (63, True), (-63, True)])
+@pytest.mark.parametrize(("seconds", "held"), [(50, False), (-50, False), (75, True), (-75, True)])
 def test_clocks_that_differ_are_held(lab: Any, seconds: int, held: bool) -> None:  # noqa: FBT001 - a case
     guarded(lab, clock_s=60)
     rows(lab, 5, days=40)
@@ -288,6 +290,33 @@ def test_an_approval_does_not_cover_many_more_rows(lab: Any) -> None:
     assert went(lab, "r2").state == "held"
 
 
+def test_an_approval_is_of_a_figure_and_not_of_a_bound(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where counting ended, the number of rows would be the same however many there are."""
+    monkeypatch.setattr(guards, "EXACT", 10)
+    guarded(lab)
+    rows(lab, 35, days=40)
+    rows(lab, 65, days=1)
+    found = went(lab, "r1")
+    assert (found.state, found.expired, found.expired_is_bound) == ("held", 35, False)
+    assert found.reasons[0].startswith("would delete 35 of 100 rows")
+    RuleRuns(lab.database, lab.clock).approve("r1", "root")
+    with lab.database.write() as connection:
+        connection.execute(update(schema.tasks).where(schema.tasks.c.id <= 71).values(completed_at=lab.now - 41 * DAY))
+        connection.execute(update(schema.tasks).values(created_at=lab.now - 50 * DAY))
+    assert (went(lab, "r2").state, verdict(lab).expired) == ("held", 71)
+
+
+def test_an_approval_is_used_up_by_a_run_without_guards_too(lab: Any) -> None:
+    guarded(lab)
+    rows(lab, 51, days=40)
+    rows(lab, 49, days=1)
+    assert went(lab, "r1").state == "held"
+    RuleRuns(lab.database, lab.clock).approve("r1", "root")
+    guarded(lab, enabled=False)
+    with_approval = verdict(lab, "r2")
+    assert (with_approval.state, with_approval.approval) == ("go", "r1")
+
+
 def test_an_approval_is_for_the_rule_as_it_was(lab: Any) -> None:
     guarded(lab)
     rows(lab, 51, days=40)
@@ -323,6 +352,28 @@ def test_a_killed_run_is_remembered_as_interrupted(lab: Any) -> None:
     lab.clock.advance(timedelta(days=1))
     went(lab, "r2")
     assert [(run.run_id, run.state) for run in runs.last("completed", 9)] == [("r2", "done"), ("r1", "interrupted")]
+
+
+def test_a_killed_run_may_have_deleted_up_to_its_cutoff(lab: Any) -> None:
+    """And so may one that is at work; what a held one would have deleted is there."""
+    rows(lab, 51, days=40)
+    runs = RuleRuns(lab.database, lab.clock)
+    guarded(lab)
+    runs.begin("r0", rule(lab), lab.now, verdict(lab))
+    assert deleted_up_to_now(lab) is None
+    guarded(lab, enabled=False)
+    runs.begin("r1", rule(lab), lab.now, verdict(lab))
+    assert deleted_up_to_now(lab) == lab.now
+    with lab.database.write() as connection:
+        connection.execute(delete(schema.tasks))
+    lab.clock.advance(DAY)
+    went(lab, "r2")
+    assert deleted_up_to_now(lab) == lab.now
+
+
+def deleted_up_to_now(lab: Any) -> Any:
+    with lab.database.read() as connection:
+        return deleted_up_to(connection, ["completed"])
 
 
 def test_the_history_of_a_rule_is_bounded(lab: Any) -> None:
