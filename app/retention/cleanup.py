@@ -129,7 +129,7 @@ class _Cleanup:
         """Fill in the facts of a run that is not made."""
         with open_roots(view_root, self._place.database, self._place.folders, self._root_names()) as roots:
             columns, unknown = present_references(self._place.database, self._book)
-            look = Preview(self._place, columns, roots, self._facts.problems)
+            look = Preview(self._place, columns, roots, unknown, self._facts.problems)
             look.rows(self._rules.preview(roots.held))
             self._facts.states += [rule.state for rule in self._rules.facts]
             directories = DirectoryPreview(self._place, roots, self._facts.problems)
@@ -140,6 +140,8 @@ class _Cleanup:
         self._facts.folders = [figures.told() for figures in (*guards.held, *directories.figures)]
         self._facts.states += ["held"] if guards.held else []
         self._conclude()
+        if self._facts.pending_files is not None:
+            self._facts.pending_files += look.waiting
 
     def _phases(self, roots: OpenRoots[Root], tally: Tally, flight: Flight) -> list[Callable[[], str]]:
         """Return what is to be done, in its order."""

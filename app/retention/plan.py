@@ -7,7 +7,19 @@ from datetime import datetime
 from statistics import fmean, stdev
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal, select, tablesample, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    tablesample,
+    tuple_,
+)
 from sqlalchemy.sql.util import ClauseAdapter
 
 from app.core.errors import DatabaseBusy, DatabaseRefused, PathRefused, SchemaMismatch
@@ -20,7 +32,7 @@ from app.retention.remaining import kept_by
 from app.retention.roots import OpenRoots, open_roots
 from app.retention.rule_names import require_known
 from app.retention.rule_plan import Figure, RulePlan, total
-from app.retention.rules import RowRule, row_rules
+from app.retention.rules import ChildRule, RowRule, row_rules
 from app.retention.stored_paths import FileColumn
 from app.retention.workplace import Workplace
 
@@ -197,14 +209,20 @@ class _Look:
         spot = _Spot(rows=len(rows))
         for number, file in enumerate(self._rule.files):
             self._add_files(spot, file, [row[number + 2] for row in rows])
-        keys = [row[0] for row in rows]
+        # The driver gives bytes as a view, which would be taken for a list of its own.
+        keys = [bytes(row[0]) if isinstance(row[0], memoryview) else row[0] for row in rows]
+        before: list[ChildRule] = []
         for child in self._rule.children:
             files = [file.raw(self._dialect) for file in child.files]
-            statement = select(literal(1), *files).where(child.foreign_key.in_(keys))
+            # What hangs on these rows by two keys goes once.
+            counted = (other.foreign_key.in_(keys) for other in before if other.table is child.table)
+            by_another = func.coalesce(or_(false(), *counted), false())
+            statement = select(literal(1), *files).where(child.foreign_key.in_(keys), ~by_another)
             found = self._connection.execute(statement.select_from(child.table)).all()
             spot.children += len(found)
             for number, file in enumerate(child.files):
                 self._add_files(spot, file, [row[number + 1] for row in found])
+            before.append(child)
         return spot
 
     def _add_files(self, spot: _Spot, file: FileColumn, values: list[Any]) -> None:

@@ -1,7 +1,7 @@
 """A dry run: the figures of a clean-up from read-only transactions and roots that can't remove (rule R13)."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    FromClause,
     LargeBinary,
     Select,
     Table,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     select,
     union_all,
 )
+from sqlalchemy.sql.util import ClauseAdapter
 
 from app.core.errors import PathRefused
 from app.core.safe_files import ReadOnlyRoot
@@ -28,7 +30,7 @@ from app.retention.expiry import expired
 from app.retention.problems import Problems
 from app.retention.references import odd_references
 from app.retention.roots import OpenRoots
-from app.retention.rules import RowRule
+from app.retention.rules import ChildRule, RowRule
 from app.retention.stored_paths import FileColumn, FileColumns, is_final
 from app.retention.tally import REFUSED, rule_key
 from app.retention.workplace import Workplace
@@ -41,32 +43,46 @@ class Preview:
     """Counts what a run would do now to rows and their files."""
 
     def __init__(
-        self, place: Workplace, columns: FileColumns, roots: OpenRoots[ReadOnlyRoot], problems: Problems
+        self,
+        place: Workplace,
+        columns: FileColumns,
+        roots: OpenRoots[ReadOnlyRoot],
+        unknown: Collection[str],
+        problems: Problems,
     ) -> None:
+        """Take what a run works with; in the roots `unknown` it would remove nothing."""
         self._place = place
+        self._unknown = unknown
         self._columns = columns
         self._roots = roots
         self._problems = problems
         self.counts: Counter[str] = Counter()
+        self.waiting = 0
+        """Files that would wait for a later run."""
 
     def rows(self, rules: Mapping[str, tuple[RowRule, datetime]]) -> None:
         """Count what the rules (name -> rule and cutoff) would delete: rows, children and files."""
         with self._place.database.read(deadline_s=_SCAN_S) as connection:
-            going = _Going(list(rules.values()), connection.dialect.name)
-            for rule, cutoff in rules.values():
-                self._rule(connection, rule, cutoff)
+            chosen, dialect = list(rules.values()), connection.dialect.name
+            going = _Going(chosen, dialect)
+            gone: Counter[Table] = Counter()
+            for number, (rule, _) in enumerate(chosen):
+                gone = self._rule(connection, rule, _Going(chosen[: number + 1], dialect), gone)
             self._of_source(connection, going)
             odd = odd_references(connection, self._columns)
             # A root that is held has no rule here, and one of a rule that is switched off nobody opened.
-            for root in sorted({file.root for rule, _ in rules.values() for file in rule.all_files}):
-                self._files(connection, root, going, odd)
+            for root in sorted({file.root for rule, _ in chosen for file in rule.all_files}):
+                kept = all(rule.keep_deleted for rule, _ in chosen if root in {file.root for file in rule.all_files})
+                fate = "wait" if root in self._unknown or self._place.settings.file_grace else "keep" if kept else "go"
+                self._files(connection, root, fate, going, odd)
 
-    def _rule(self, connection: Connection, rule: RowRule, cutoff: datetime) -> None:
-        alone = _Going([(rule, cutoff)], connection.dialect.name)
-        self.counts[rule_key(rule.name, "rows")] = alone.count(connection, rule.table)
-        children = sum(alone.count(connection, table) for table in {child.table for child in rule.children})
-        if children:
+    def _rule(self, connection: Connection, rule: RowRule, so_far: "_Going", gone: Counter[Table]) -> Counter[Table]:
+        """Count what goes by a rule and by none before it; return table -> rows that are gone then."""
+        now_gone = gone | Counter({table: so_far.count(connection, table) for table in set(rule.tables)})
+        self.counts[rule_key(rule.name, "rows")] = now_gone[rule.table] - gone[rule.table]
+        if children := sum(now_gone[table] - gone[table] for table in {child.table for child in rule.children}):
             self.counts[rule_key(rule.name, "children")] = children
+        return now_gone
 
     def _of_source(self, connection: Connection, going: "_Going") -> None:
         source = self._place.source
@@ -74,7 +90,7 @@ class Preview:
             if mapped is not None and (table := going.table(mapped.name)) is not None:
                 self.counts[what] = going.count(connection, table)
 
-    def _files(self, connection: Connection, root: str, going: "_Going", odd: set[tuple[str, str]]) -> None:
+    def _files(self, connection: Connection, root: str, fate: str, going: "_Going", odd: set[tuple[str, str]]) -> None:
         columns = [column for column in self._columns.all if column.root == root]
         # As bytes: SQLite may hold text that is no UTF-8, which the driver would choke on.
         named = going.named(columns).subquery()
@@ -83,9 +99,9 @@ class Preview:
             select(path, named.c.by_expired, named.c.by_others), execution_options={"yield_per": _FETCHED_TOGETHER}
         )
         for value, by_expired, by_others in found:
-            self._file(_Named(root=root, value=value, by_expired=by_expired, by_others=by_others), odd)
+            self._file(_Named(root=root, value=value, by_expired=by_expired, by_others=by_others), fate, odd)
 
-    def _file(self, named: "_Named", odd: set[tuple[str, str]]) -> None:
+    def _file(self, named: "_Named", fate: str, odd: set[tuple[str, str]]) -> None:
         try:
             path = FileColumn.text(named.value)
             entry = self._roots.ready[named.root].inspect(path.encode())
@@ -94,8 +110,12 @@ class Preview:
             return
         if entry is None:
             self.counts["missing"] += named.by_expired
+        elif fate == "wait":
+            self.waiting += 1
         elif named.by_others or (named.root, path) in odd:
             self.counts["referenced"] += 1
+        elif fate == "keep":
+            self.counts.update(trashed=1, trashed_bytes=entry.blocks_bytes)
         else:
             self.counts.update(files=1, bytes=entry.blocks_bytes)
 
@@ -118,10 +138,15 @@ class _Named:
 
 @dataclass(frozen=True, kw_only=True)
 class _Parent:
-    """How rows of a table hang on those of another."""
+    """How rows of a table hang on those of another, under a name of its own: they may do so by two keys."""
 
     foreign_key: Column[Any]
     key: Column[Any]
+    rows: FromClause
+
+    @classmethod
+    def of(cls, child: ChildRule, rule: RowRule) -> "_Parent":
+        return cls(foreign_key=child.foreign_key, key=rule.key, rows=rule.table.alias())
 
 
 class _Going:
@@ -135,8 +160,7 @@ class _Going:
             for child in rule.children:
                 # Two rules of one table share the join.
                 which = (child.foreign_key.name, rule.table_name, rule.key.name)
-                parent = _Parent(foreign_key=child.foreign_key, key=rule.key)
-                self._parents.setdefault(child.table, {})[which] = parent
+                self._parents.setdefault(child.table, {})[which] = _Parent.of(child, rule)
 
     def table(self, name: str) -> Table | None:
         """Return the table of this name if rows of it may go."""
@@ -166,7 +190,7 @@ class _Going:
     def _joined(self, table: Table) -> Any:
         joined: Any = table
         for parent in self._parents.get(table, {}).values():
-            joined = joined.outerjoin(parent.key.table, parent.key == parent.foreign_key)
+            joined = joined.outerjoin(parent.rows, parent.rows.c[parent.key.name] == parent.foreign_key)
         return joined
 
     def _goes(self, table: Table) -> ColumnElement[int]:
@@ -176,4 +200,4 @@ class _Going:
     def _conditions(self, table: Table) -> Iterator[ColumnElement[bool]]:
         yield from self._own.get(table, ())
         for parent in self._parents.get(table, {}).values():
-            yield from self._own[parent.key.table]
+            yield from map(ClauseAdapter(parent.rows).traverse, self._own[parent.key.table])
