@@ -81,12 +81,22 @@ def undo(place: Workplace, run_id: str, *, undo_id: str, dry_run: bool = False) 
         done.dry_run = False
         done.rows.clear()
         done.files.clear()
-        for archived in _archived_ids(place.database, run_id):
-            _bring_back(place, archived, done)
-            place.checkpoint("archive row brought back")
+        while _bring_back_once(place, done):
+            pass
         # Last: until then a clean-up's purge would find no row that names them.
         _bring_back_files(place, done)
     return done
+
+
+def _bring_back_once(place: Workplace, done: Undone) -> bool:
+    """Bring back what fits now; tell whether more may fit after that: what waits for a row that just came back."""
+    before = done.rows.total()
+    done.conflicts.clear()
+    done.refused.clear()
+    for archived in _archived_ids(place.database, done.run_id):
+        _bring_back(place, archived, done)
+        place.checkpoint("archive row brought back")
+    return bool(done.refused) and done.rows.total() > before
 
 
 def _bring_back_files(place: Workplace, done: Undone) -> None:
@@ -147,23 +157,23 @@ def _archived_ids(database: Database, run_id: str) -> list[int]:
 
 def _bring_back(place: Workplace, archived: int, done: Undone) -> None:
     result = Result()
-    table_name = ""
+    table_name, rows = "", 0
     try:
         with place.database.write() as connection:
             row = connection.execute(select(archived_row).where(archived_row.c.id == archived)).first()
             if row is None:
                 return
-            table_name = row.table_name
+            table_name, rows = row.table_name, row.row_count
             restorer(connection, table_name).restore(row.rows, result)
             _close(connection, archived, result)
             _count(connection, done.run_id, result.back, place.clock.now())
             place.checkpoint("rows written back")
     except SchemaMismatch as error:
-        done.refused[str(error)] += 1
+        done.refused[str(error)] += rows
         return
     except DBAPIError as error:
-        # A constraint that is only looked at when the transaction ends: nothing of it was kept.
-        done.refused[said(error)] += len(result.left) + result.back
+        # Such as a constraint that is only looked at when the transaction ends: nothing of it was kept.
+        done.refused[said(error)] += rows
         return
     done.rows[table_name] += result.back
     done.conflicts.update({table_name: result.conflicts} if result.conflicts else {})
