@@ -150,7 +150,10 @@ def _spared(hold: Hold, now: datetime, dialect: str) -> ColumnElement[bool]:
     written = cast(column, Text)
     if hold.when == "true":
         return or_(column.is_(None), func.lower(written).in_(_FALSE))
-    return or_(column.is_(None), written.not_in([str(value) for value in hold.values]))
+    words = [str(value) for value in hold.values]
+    # 1 also where the column writes it as 1.0 or 1.00.
+    whole = func.rtrim(written, "0")
+    return or_(column.is_(None), and_(written.not_in(words), whole.not_in([f"{word}." for word in words])))
 
 
 def _comparable(time: ColumnElement[datetime], dialect: str) -> ColumnElement[bool]:

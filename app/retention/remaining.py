@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, String, case, func, not_, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, LargeBinary, String, Text, case, func, not_, or_, select, type_coerce
 from sqlalchemy import cast as sql_cast
 
 from app.core.database import Database
@@ -62,7 +62,8 @@ def unknown_statuses(database: Database, source: SourceTables, rules: Sequence[R
         return 0
     words = source.statuses
     known = [*words.pending, *words.processing, *words.completed, *words.failed, *words.cancelled]
-    unknown = or_(statuses[0].is_(None), not_(statuses[0].in_(known)))
+    # As text: an enumeration need not have each of them.
+    unknown = or_(statuses[0].is_(None), not_(sql_cast(statuses[0], Text).in_(known)))
     with database.read(deadline_s=_SCAN_S) as connection:
         statement = select(func.count()).select_from(statuses[0].table).where(unknown)
         return int(connection.execute(statement).scalar_one())

@@ -39,6 +39,9 @@ _SQLITE_PAUSE_S = 0.025
 """Between two write locks the application gets its turn. SQLite queues nobody: who waits looks again after up to 25 ms
 and mostly oversleeps a shorter pause. Behind pauses of 5 ms a client fell 5 s behind, behind these 1.1 s."""
 _LAG_EVERY_S = 5.0
+_CUT_OFF_S = 50.0
+"""A connection lost after so long was cut off by a time-out: its files took too long to look at, as on a slow mount.
+The server does so after 60 s of idleness in a transaction, and the client can't always read why."""
 
 
 @dataclass(kw_only=True)
@@ -197,7 +200,10 @@ class _RuleWork:
         started = self._place.clock.monotonic()
         try:
             gone = self._engine.deletion.delete_batch(work, worker)
-        except DatabaseBusy:
+        except (DatabaseBusy, DatabaseUnavailable) as error:
+            is_cut = self._place.clock.monotonic() - started >= _CUT_OFF_S
+            if isinstance(error, DatabaseUnavailable) and not is_cut:
+                raise
             worker.size.failed()
             if worker.size.hopeless:
                 raise

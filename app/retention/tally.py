@@ -6,7 +6,7 @@ goes on from there.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -34,6 +34,11 @@ def rule_key(rule: str, what: str) -> str:
 def without_rules(counts: Counter[str]) -> dict[str, int]:
     """Return the counts that are not of single rules."""
     return {key: count for key, count in counts.items() if not key.startswith(_RULE)}
+
+
+def _storable(cursors: Mapping[str, Cursor]) -> dict[str, Cursor]:
+    """Return those that JSON can hold: a pass over keys that are bytes begins anew instead."""
+    return {name: cursor for name, cursor in cursors.items() if not isinstance(cursor[1], bytes)}
 
 
 @dataclass(kw_only=True)
@@ -132,8 +137,8 @@ class Tally:
         """Forget the stored counts: the report has them now. Raises what `settle` does."""
         self.settle()
         with self._place.database.maintain() as connection:
-            if self.cursors:
-                stored_state.put(connection, _KEY, {"cursors": self.cursors}, self._place.clock.now())
+            if kept := _storable(self.cursors):
+                stored_state.put(connection, _KEY, {"cursors": kept}, self._place.clock.now())
             else:
                 stored_state.remove(connection, _KEY)
 
@@ -149,8 +154,8 @@ class Tally:
         counts, cursors = self.counts + entry.counts, self._moved(entry)
         if entry.counts:
             value: dict[str, Any] = {"run_ids": self._run_ids, "counts": dict(counts)}
-            if cursors:
-                value["cursors"] = cursors
+            if kept := _storable(cursors):
+                value["cursors"] = kept
             stored_state.put(connection, _KEY, value, self._place.clock.now())
         return _Sent(entry=entry, counts=counts, cursors=cursors)
 
