@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.core.errors import ExitCode
+from app.core.errors import ExitCode, OutputUnwritable
 
 
 @click.group()
@@ -50,7 +50,6 @@ def create(folder: Path) -> None:
     """Write commented copies of all settings files to FOLDER; existing files stay as they are."""
     from app.settings import CONFIG_FILES, shipped_config
 
-    folder.mkdir(parents=True, exist_ok=True)
     kept = 0
     for name in CONFIG_FILES:
         target = folder / name
@@ -58,11 +57,21 @@ def create(folder: Path) -> None:
             kept += 1
             click.secho(f"kept {target}: it exists already", fg="yellow", err=True)
             continue
-        target.write_text((shipped_config() / name).read_text(encoding="utf-8"), encoding="utf-8")
+        _copy(shipped_config() / name, target)
         click.echo(f"wrote {target}")
     click.echo(f"use them with GENGFU_CONFIG={folder.resolve()}")
     if kept:
         click.get_current_context().exit(ExitCode.PARTIAL)
+
+
+def _copy(shipped: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(shipped.read_text(encoding="utf-8"), encoding="utf-8")
+    except OSError as error:
+        raise OutputUnwritable(
+            f"can't write {target}: {error.strerror}; name a folder that you may write to"
+        ) from error
 
 
 def _lines(value: object, above: tuple[str, ...]) -> list[str]:

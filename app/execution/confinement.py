@@ -6,7 +6,7 @@ from pathlib import Path
 import structlog
 
 from app.context import Context
-from app.core.errors import SettingsError
+from app.core.errors import OutputUnwritable, SettingsError
 from app.core.safe_files import landlock
 from app.core.safe_files.landlock import LandlockState
 
@@ -42,7 +42,16 @@ def writable_folders(context: Context) -> list[Path]:
     settings, paths = context.settings, context.settings.paths
     own = [paths.home / "reports", paths.logs, paths.var, paths.below_home(Path(settings.upkeep.backup_folder))]
     for folder in own:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
     # SQLite keeps its journal beside the file; large sorts go to /var/tmp before TMPDIR was ever asked for.
     database = [context.database.file.parent] if context.database.file is not None else []
     return [*own, *database, *context.folders.values(), Path(tempfile.gettempdir()), Path("/var/tmp")]  # noqa: S108
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputUnwritable(
+            f"the folder {folder} can't be made: {error.strerror}; check GENGFU_HOME and who may write there"
+        ) from error

@@ -228,6 +228,13 @@ def test_config_create_writes_files_that_load_and_keeps_what_is_there(
     assert isinstance(load(), Settings)
 
 
+def test_config_create_names_the_file_that_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    result = CliRunner().invoke(gengfu, ["config", "create", str(tmp_path / "taken" / "neu")])
+    assert (result.exit_code, result.output.startswith("error: can't write ")) == (1, True)
+    assert str(tmp_path / "taken" / "neu" / "settings.toml") in result.output
+
+
 def test_a_wrong_setting_ends_a_command_with_one_line_and_exit_2(config: Path) -> None:
     (config / "settings.toml").write_text("[general]\ntimezone = 'Mars'\n")
     result = CliRunner().invoke(gengfu, ["config", "check"])
