@@ -8,6 +8,8 @@ from app.settings import Paths
 
 NIGHT = ("generate-daily-statistics", "disk-space-check", "cleanup-expired-tasks")
 """The jobs of a night, in their order: yesterday is counted before anything of it is deleted."""
+_ERRORS = 5
+"""Told of a clean-up; the report has more."""
 
 
 def summary(paths: Paths, results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -73,10 +75,9 @@ def _cleanup(result: Mapping[str, Any]) -> Iterator[str]:
     refused = result.get("refused_paths") or {}
     if refused:
         yield "paths refused: " + ", ".join(f"{reason} {count}" for reason, count in refused.items())
-    for held in result.get("held_roots") or []:
-        yield f"held: {held['root']}: {held['why']}"
-    for error in result["errors"][:5]:
-        yield f"error: {error}"
+    held = [root["why"] for root in result.get("held_roots") or []]
+    yield from (f"held: {why}" for why in held)
+    yield from (f"error: {error}" for error in [error for error in result["errors"] if error not in held][:_ERRORS])
     yield from _report(result)
 
 
@@ -89,7 +90,7 @@ def _own_rules(result: Mapping[str, Any]) -> Iterator[str]:
             went = f"{rule['rows']:,} rows, {rule['children']:,} children"
             yield f"{rule['name']} ({rule['table']}): {rule['state']}, {went}"
     if aside := result.get("files_set_aside"):
-        yield f"{aside:,} files set aside until their rows' time in the archive is over"
+        yield f"{aside:,} files set aside as long as their rows can be brought back (`gengfu retention undo`)"
 
 
 def _disk(result: Mapping[str, Any]) -> Iterator[str]:

@@ -50,7 +50,7 @@ def orphans(
     run_id = new_run_id()
     with open_context() as context:
         configure_logs("app", context.settings.logging, context.settings.paths.logs)
-        context.prepare_database()
+        context.prepare_own_tables()
         place = workplace(context)
         if restore:
             back = restore_orphans(place, restore)

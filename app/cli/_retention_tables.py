@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from app.retention.rule_plan import Figure, RulePlan
     from app.retention.undo import Undone
 
-_NO_WRAP = frozenset({"rule", "expired", "24 h", "lag", "last success", "oldest", "state", "keep"})
+_NO_WRAP = frozenset({"rule", "expired", "next 24 h", "lag", "last success", "oldest", "state", "keep"})
 _FIGURES = (_NO_WRAP - {"rule"}) | {"rows", "children", "files", "of", "on disk"}
 _GO_ON = {
     ("rule", "held"): "if this is right",
@@ -31,7 +31,7 @@ _COLOURS = {"ok": "green", "go": "green", "warning": "yellow", "held": "yellow",
 
 def print_status(facts: Mapping[str, Any], zone: ZoneInfo) -> None:
     """Show the backlog of every rule, and what is still to go of files."""
-    titles = ("rule", "expired", "24 h", "lag", "last success", "last run")
+    titles = ("rule", "expired", "next 24 h", "lag", "last success", "last run")
     rows = []
     for state in facts["rules"]:
         lag = f"{state['lag_hours']:,.1f} h" if state["lag_hours"] else ""
@@ -44,7 +44,7 @@ def print_status(facts: Mapping[str, Any], zone: ZoneInfo) -> None:
         _print_waiting(one, zone)
     for name, why in facts["refused"].items():
         click.secho(f"{name}: refused: {why}", fg="red")
-    retry = f", next attempt {facts['next_retry_at']}" if facts["next_retry_at"] else ""
+    retry = f", next attempt {_local(facts['next_retry_at'], zone)}" if facts["next_retry_at"] else ""
     click.echo(f"files of deleted rows: {facts['pending_files']:,} still to go{retry}")
     if facts["stuck_files"]:
         click.secho(f"{facts['stuck_files']:,} could not be removed in five attempts, among them:", fg="red")
@@ -110,7 +110,7 @@ def _print_folder_plans(plans: "Sequence[FolderPlan]") -> None:
         _print_folder_details(plan)
 
 
-def print_undone(done: "Undone") -> None:
+def print_undone(done: "Undone", zone: ZoneInfo) -> None:
     """Show what came back and what did not."""
     word = "kept" if done.dry_run else "back"
     for name, count in done.rows.items():
@@ -126,7 +126,7 @@ def print_undone(done: "Undone") -> None:
     for line in done.lines:
         click.echo(f"  {line}")
     if done.dry_run:
-        click.echo(f"kept until {done.purge_at}")
+        click.echo(f"kept until {_local(done.purge_at, zone)}")
     elif done.rows:
         click.echo("these rows are still expired: lengthen keep, or hold them, before the next clean-up")
 

@@ -64,7 +64,12 @@ def run(rules: tuple[str, ...], dry_run: bool, budget: str | None, as_json: bool
         if not dry_run:
             confine_process(context)
         done = run_here(context, "cleanup-expired-tasks", **arguments)
-    click.echo(json.dumps(done.result, ensure_ascii=False, indent=2) if as_json else told(done.job, done.result))
+    if as_json:
+        click.echo(json.dumps(done.result, ensure_ascii=False, indent=2))
+    else:
+        click.echo(told(done.job, done.result))
+        if "run_id" in done.result and not dry_run:
+            click.echo(f"  run {done.result['run_id']}")  # what `undo` and `approve` ask for
     leave(done.exit_code)
 
 
@@ -188,10 +193,11 @@ def undo(run_id: str, dry_run: bool, as_json: bool) -> None:
 
     with _ready() as context:
         done = undoing.undo(workplace(context), run_id, undo_id=new_run_id(), dry_run=dry_run)
+        zone = context.zone
     if as_json:
         click.echo(json.dumps(done.told(), ensure_ascii=False, indent=2))
     else:
-        print_undone(done)
+        print_undone(done, zone)
     leave(ExitCode.OK if dry_run or done.complete else ExitCode.PARTIAL)
 
 

@@ -84,6 +84,24 @@ def test_marked_roots_are_ready_and_the_run_deletes_what_has_expired(home: Path)
     assert next(line.split() for line in shown.splitlines() if "failed" in line)[:3] == ["failed", "0", "1"]
 
 
+def test_what_holds_a_root_is_told_once(home: Path) -> None:
+    gengfu_says("roots", "init")
+    (home / "var" / "sample" / "uploads" / MARKER).unlink()
+    output = gengfu_says("retention", "run", "--rule", "failed").stdout
+    assert output.count("uploads has no .gengfu-root") == 1
+    assert "  held: root uploads: " in output
+
+
+def test_orphans_are_found_without_a_task_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(os.environ["GENGFU_HOME"]).mkdir()
+    monkeypatch.setenv("GENGFU_RETENTION__DEFAULT_RULES", "false")
+    assert gengfu_says("db", "upgrade").exit_code == 0
+    result = gengfu_says("retention", "orphans")
+    assert (result.exit_code, "task" in result.output) == (0, False)
+    unknown = gengfu_says("retention", "orphans", "--restore", "abc")
+    assert (unknown.exit_code, "abc" in unknown.output) == (2, True)
+
+
 def test_an_unknown_root_is_answered_with_the_nearest_name(home: Path) -> None:
     result = gengfu_says("roots", "init", "upload")
     assert result.exit_code == 2
@@ -137,7 +155,7 @@ def test_what_was_deleted_can_be_brought_back(home: Path, monkeypatch: pytest.Mo
     gengfu_says("roots", "init")
     photo = home / "var" / "sample" / "uploads" / "1.jpg"
     photo.write_bytes(b"x" * 100)
-    run_id = as_json("retention", "run")["run_id"]
+    run_id = gengfu_says("retention", "run").output.splitlines()[-1].removeprefix("  run ")
     assert (tasks(home), photo.exists()) == ([2], False)
     assert as_json("retention", "undo", run_id, "--dry-run")["rows"] == {"tasks": 1}
     assert gengfu_says("retention", "undo", run_id).exit_code == 0
