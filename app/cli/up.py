@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @click.option("--night", is_flag=True, help="Once everything is ready, run the night's jobs once and print a summary.")
 def command(night: bool) -> None:
     """Start the embedded broker (if no URL is set), the workers and beat; Ctrl-C ends everything."""
+    from msgspec import structs
+
     from app.context import open_context
     from app.jobs import check_schedule
     from app.observability.structured_logs import configure_logs
@@ -28,7 +30,10 @@ def command(night: bool) -> None:
 
     with open_context() as context, contextlib.ExitStack() as stack:
         paths = context.settings.paths
-        configure_logs("service", context.settings.logging, paths.logs)
+        logging = context.settings.logging
+        # What people should know is said in plain lines; the log has it all.
+        quiet = structs.replace(logging, console="off" if logging.console == "auto" else logging.console)
+        configure_logs("service", quiet, paths.logs)
         check_schedule(context.settings)
         context.prepare_own_tables()
         context.mark_log_folder()
