@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from amqp.exceptions import ConnectionForced
 from celery import Celery
 from network import Proxy, proxied, tcp
 
@@ -47,13 +48,20 @@ def test_a_broker_that_falls_silent_between_two_answers_is_told_and_not_waited_f
         thread = threading.Thread(target=lambda: found.append(queue_depth.measure()), daemon=True)
         thread.start()
         thread.join(20)
-    assert [(facts["status"], facts["available"]) for facts in found] == [("critical", False)]
+        # Here: the end of the proxy ends the waiting.
+        assert [(facts["status"], facts["available"]) for facts in found] == [("critical", False)]
 
 
+def shut_down(_proxy: Proxy) -> None:
+    """As the RabbitMQ server does it, in words."""
+    raise ConnectionForced("CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'")
+
+
+@pytest.mark.parametrize("break_it", [Proxy.reset, Proxy.hang_up, shut_down])
 def test_a_broker_that_breaks_off_between_two_answers_is_told(
-    rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+    rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch, break_it: Callable[[Proxy], None]
 ) -> None:
-    with asked_through_a_proxy(rabbitmq_url, monkeypatch, Proxy.reset):
+    with asked_through_a_proxy(rabbitmq_url, monkeypatch, break_it):
         facts = queue_depth.measure()
     assert (facts["status"], facts["available"]) == ("critical", False)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from app.context import Context, make_context
+from app.core.errors import SettingsError
+from app.settings import load
 from app.watch.watchman import WorkerFacts
 from tasks import monitor_thread
 from tasks.monitor_thread import MonitorThread
@@ -59,6 +61,14 @@ def test_it_takes_its_first_turn_at_once_and_gives_everything_back_at_its_end(co
     assert not watchman.ended
     thread.stop()
     assert watchman.ended
+
+
+def test_no_worker_signs_more_rarely_than_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONITORING_INTERVAL", "60")
+    assert load().health.interval_s == 60
+    monkeypatch.setenv("MONITORING_INTERVAL", "61")
+    with pytest.raises(SettingsError, match="interval_s"):
+        load()
 
 
 def test_a_process_has_one_thread_at_most() -> None:
