@@ -152,7 +152,7 @@ class Telling(RuleBasedStateMachine):
     def ends(self, what: str) -> None:
         self.lab.end(alert(what))
 
-    @rule(minutes=st.sampled_from([0.25, 0.5, 1, 5, 30]))
+    @rule(minutes=st.sampled_from([0.25, 0.45, 0.5, 1, 5, 30]))
     def time_passes(self, minutes: float) -> None:
         self.clock.advance(timedelta(minutes=minutes))
         self.lab.watch()
