@@ -119,10 +119,18 @@ def _silences(before: datetime) -> Remove:
 
 
 def _oldest(table: Table, key: ColumnElement[Any], order: ColumnElement[Any], wanted: ColumnElement[bool]) -> Remove:
-    oldest = select(key).where(wanted).order_by(order).limit(AT_ONCE)
-    # Asked twice: what was found may have changed until it is locked.
-    statement = delete(table).where(key.in_(oldest), wanted)
-    return lambda connection: max(connection.execute(statement).rowcount, 0)
+    """Return what removes the oldest of some rows.
+
+    In two steps: in one, PostgreSQL looks for them again for each row while its statistics are old. What was found may
+    change until it is locked, so the condition is asked twice.
+    """
+
+    def remove(connection: Connection) -> int:
+        found = connection.execute(select(key).where(wanted).order_by(order).limit(AT_ONCE)).scalars().all()
+        portions = (found[first : first + groups.AT_ONCE] for first in range(0, len(found), groups.AT_ONCE))
+        return sum(connection.execute(delete(table).where(key.in_(names), wanted)).rowcount for names in portions)
+
+    return remove
 
 
 def _mark(connection: Connection, now: datetime) -> None:

@@ -78,6 +78,14 @@ def test_an_open_alert_and_its_beginning_stay_however_old_they_are(desk: Lab) ->
     assert kept(desk, alert_event, "fingerprint") == kept(desk, alert_instance, "fingerprint") == [fingerprint]
 
 
+def test_a_condition_that_has_come_again_stays_whatever_else_is_known_of_it(desk: Lab) -> None:
+    again = an_instance("又来了", state="pending", fired_at=None, resolved_at=LONG_AGO)
+    with desk.database.write() as connection:
+        assert instance_rows.write(connection, [again])
+    assert trim(desk) == {}
+    assert kept(desk, alert_instance, "fingerprint") == [again.fingerprint]
+
+
 def test_of_an_open_alert_only_the_earlier_times_it_fired_are_forgotten(desk: Lab) -> None:
     fingerprint = happened(desk, "磁盘", LONG_AGO, "firing", is_open=True)
     with desk.database.write() as connection:
