@@ -3,15 +3,16 @@
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from app.core.safe_files import Entry, Identity, blocks_bytes
 
 MAX_ATTEMPTS = 5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OutboxFile:
+class OutboxFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One file; what it was when its row was deleted, so that nothing that took its place is removed."""
 
     root: str
@@ -65,17 +66,7 @@ class OutboxFile:
 
     def condemn(self, trash: str | None) -> "OutboxFile":
         """Return the file as one whose removal, or move into the trash under this name, is decided."""
-        # `replace` costs twice as much, and there are a hundred thousand of these.
-        return OutboxFile(
-            root=self.root,
-            path=self.path,
-            inode=self.inode,
-            size=self.size,
-            mtime_ns=self.mtime_ns,
-            disk_bytes=self.disk_bytes,
-            condemned=True,
-            trash=trash,
-        )
+        return replace(self, condemned=True, trash=trash, reason=None)
 
     @property
     def identity(self) -> Identity | None:
@@ -92,20 +83,14 @@ class OutboxFile:
         return self.root, self.path
 
 
-_FIELDS = tuple(field.name for field in fields(OutboxFile))
-
-
 def packed(files: Iterable[OutboxFile]) -> str:
     """Return the files as ASCII JSON, which the databases can unpack themselves."""
-    return json.dumps([_told(file) for file in files], separators=(",", ":"))
+    return json.dumps(msgspec.to_builtins(list(files)), separators=(",", ":"))
 
 
 def unpacked(text: str) -> list[OutboxFile]:
     """Return the files of one outbox row."""
-    return [OutboxFile(**told) for told in json.loads(text)]
+    return _DECODER.decode(text)
 
 
-def _told(file: OutboxFile) -> dict[str, object]:
-    # Zero is a size; only what says nothing is left out. `asdict` copies deeply: 5.6 us a file instead of 1.2.
-    values = ((name, getattr(file, name)) for name in _FIELDS)
-    return {name: value for name, value in values if value is not None and value is not False}
+_DECODER = msgspec.json.Decoder(list[OutboxFile])

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
+
+from msgspec.structs import replace
 
 from app.core.errors import PathRefused, RootRefused
 from app.core.safe_files import Reason, Root

@@ -6,9 +6,10 @@ is no longer there was purged or brought back by us, by a run that was killed be
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from app.core.errors import PathRefused, RootRefused

@@ -5,10 +5,12 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
+
+from msgspec.structs import replace
 
 from app.core.errors import PathRefused, RootRefused
 from app.core.safe_files import Root

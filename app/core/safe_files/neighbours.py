@@ -42,7 +42,7 @@ class Neighbours:
         """
         above, _, name = relative.rpartition(b"/")
         if above == self._above and self._left:
-            check_name(name, relative)
+            check_name(name, relative, deep=self._deep)
             self._left -= 1
         else:
             check_relative(relative, deep=self._deep)

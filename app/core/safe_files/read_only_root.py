@@ -17,6 +17,8 @@ from app.core.safe_files.status import Entry
 
 _Result = TypeVar("_Result")
 _OnRefused = Callable[[PathRefused], None]
+_KIND = stat.S_IFMT(0o777777)
+_REGULAR = stat.S_IFREG
 
 
 def view_root(name: str, path: Path, expected_id: str | None = None) -> "ReadOnlyRoot":
@@ -192,9 +194,17 @@ class ReadOnlyRoot:
     def _removable(self, folder: int, leaf: bytes, relative: bytes) -> os.stat_result:
         """Return the status of a file that may be removed. It is never opened: a FIFO would hang, a device act."""
         status = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
-        reason = _kind_fault(status) or self._place_fault(status, relative)
-        if reason is not None:
-            raise refused(reason, relative)
+        # Told apart at once: five calls less for each of a million files.
+        is_ordinary = (
+            status.st_mode & _KIND == _REGULAR
+            and status.st_nlink == 1
+            and status.st_dev == self.device
+            and status.st_ino != self._marker.st_ino
+        )
+        if not is_ordinary:
+            reason = _kind_fault(status) or self._place_fault(status, relative)
+            if reason is not None:
+                raise refused(reason, relative)
         return status
 
     def _place_fault(self, status: os.stat_result, relative: bytes) -> Reason | None:

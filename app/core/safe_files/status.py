@@ -2,12 +2,12 @@
 
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own block size
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Tells whether a file is still the one that was decided upon."""
 
     inode: int
@@ -19,7 +19,7 @@ class Identity:
         return cls(inode=status.st_ino, size=status.st_size, mtime_ns=status.st_mtime_ns)
 
     def matches(self, status: os.stat_result) -> bool:
-        return (self.inode, self.size, self.mtime_ns) == (status.st_ino, status.st_size, status.st_mtime_ns)
+        return self == (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
