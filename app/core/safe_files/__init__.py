@@ -20,7 +20,7 @@ Callers hand over a root and a relative path in bytes; they never see a descript
 
 from app.core.safe_files.busy import open_files
 from app.core.safe_files.markers import create_marker
-from app.core.safe_files.paths import MARKER, Reason, are_plainly_named, check_name, check_relative, show
+from app.core.safe_files.paths import MARKER, Reason, are_plainly_named, check_relative, show
 from app.core.safe_files.read_only_root import ReadOnlyRoot, view_root
 from app.core.safe_files.root import Root, open_root
 from app.core.safe_files.spelling import folds_names
@@ -37,7 +37,6 @@ __all__ = [
     "Root",
     "are_plainly_named",
     "blocks_bytes",
-    "check_name",
     "check_relative",
     "create_marker",
     "folds_names",

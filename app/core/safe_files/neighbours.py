@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from app.core.safe_files.folders import Folders
-from app.core.safe_files.paths import check_name, check_relative
+from app.core.safe_files.paths import DOT, MAX_NAME_BYTES, check_relative
 
 _MOST = 64
 """Files for which a descriptor is kept. It goes on working after its folder was moved out of the root: within a
@@ -41,12 +41,13 @@ class Neighbours:
         is not looked for again.
         """
         above, _, name = relative.rpartition(b"/")
-        if above == self._above and self._left:
-            check_name(name, relative, deep=self._deep)
-            self._left -= 1
-        else:
+        is_neighbour = above == self._above and self._left
+        if not is_neighbour or not 0 < len(name) <= MAX_NAME_BYTES or name[0] == DOT or b"\0" in name:
+            # A name of a neighbour that is plain needs no closer look: none of ours, "." and ".." begin without a dot.
             check_relative(relative, deep=self._deep)
-            self._go(above)
+            if not is_neighbour:
+                self._go(above)
+        self._left -= 1
         if self._folder == _CLOSED:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return self._folder, name
@@ -55,7 +56,7 @@ class Neighbours:
         self._forget()
         with suppress(FileNotFoundError):
             self._folder = self._folders.open(above)
-        self._above, self._left = above, _MOST - 1
+        self._above, self._left = above, _MOST
 
     def _forget(self) -> None:
         folder, self._folder, self._above = self._folder, _CLOSED, None

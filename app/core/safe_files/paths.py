@@ -18,7 +18,7 @@ MAX_COMPONENTS = 64
 MAX_NAME_BYTES = 255
 _MAX_SHOWN = 300  # characters: a hostile row may hold a megabyte of path
 _URL = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
-_DOT = ord(".")
+DOT = ord(".")
 _OURS = b".gengfu-"
 _MOST_UTF8 = 4  # bytes of one character
 
@@ -60,13 +60,6 @@ def check_relative(relative: bytes, *, deep: bool = False) -> tuple[bytes, ...]:
     if reason is not None:
         raise refused(reason, relative)
     return tuple(parts)
-
-
-def check_name(name: bytes, relative: bytes, *, deep: bool = False) -> None:
-    """Judge the last component of `relative`, whose folder was found right before: what `check_relative` would say."""
-    # Every name that is one of ours, or none at all, begins with a dot: one look at most names.
-    if not 0 < len(name) <= MAX_NAME_BYTES or name[0] == _DOT or b"\0" in name:
-        check_relative(relative, deep=deep)
 
 
 def are_plainly_named(folder: str, paths: Sequence[str]) -> bool:

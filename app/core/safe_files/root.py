@@ -10,8 +10,8 @@ from app.core.errors import PathRefused, RootRefused
 from app.core.safe_files import landlock
 from app.core.safe_files.neighbours import Neighbours
 from app.core.safe_files.paths import TRASH_BYTES, Reason, check_relative, refused, refused_by_system
-from app.core.safe_files.read_only_root import ReadOnlyRoot
-from app.core.safe_files.status import Identity, blocks_bytes
+from app.core.safe_files.read_only_root import KIND, REGULAR, ReadOnlyRoot
+from app.core.safe_files.status import BLOCK_BYTES, Identity, blocks_bytes
 from app.core.safe_files.trash import NO_FOLDER_OF_OURS, TrashFolder
 
 
@@ -49,9 +49,30 @@ class Root(ReadOnlyRoot):
         self, files: Iterable[tuple[bytes, Identity | None]], *, deep: bool = False
     ) -> Iterator[int | PathRefused | None]:
         """Remove each file right before yielding what `remove` would say of it; see `inspect_each`."""
-        with Neighbours(self._folders, deep=deep) as neighbours:
+        # Most files are what they were said to be: that is seen without a call, for of a million files each microsecond
+        # is a second. Whatever differs in any way is looked at anew, in all steps.
+        folders, device, marker, stat = self._folders, self.device, self._marker.st_ino, os.stat
+        with Neighbours(folders, deep=deep) as neighbours:
+            parent = neighbours.parent
             for relative, expected in files:
-                yield self._attempt(neighbours, self._unlink, relative, expected)
+                if folders.is_closed:
+                    self._check_open()
+                try:
+                    folder, leaf = parent(relative)
+                    status = stat(leaf, dir_fd=folder, follow_symlinks=False)
+                    if (
+                        expected != (status.st_ino, status.st_size, status.st_mtime_ns)
+                        or status.st_mode & KIND != REGULAR
+                        or status.st_nlink != 1
+                        or status.st_dev != device
+                        or status.st_ino == marker
+                    ):
+                        status = self._expected(folder, leaf, relative, expected)
+                    os.unlink(leaf, dir_fd=folder)
+                except (OSError, PathRefused) as error:
+                    yield self._refusal(error, relative)
+                else:
+                    yield status.st_blocks * BLOCK_BYTES
 
     def trash_each(self, files: Iterable[tuple[bytes, Identity | None, str]]) -> Iterator[int | PathRefused | None]:
         """Move each file into the trash under its third value, a name of ours, right before yielding what it occupies.
