@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, bindparam, cast, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, bindparam, cast, false, insert, or_, select
 
 from app.alerts.life import instance_writes
 from app.alerts.life.instance import OUTSIDE, Instance, Transition, outside_rule
@@ -41,7 +41,7 @@ def timed(
     """Return those of whom time or changed settings may ask something, see `lifecycle.expire`."""
     c = alert_instance.c
     kept = [and_(c.rule == name, c.rule_hash == rule.hash) for name, rule in rules.items() if rule.enabled]
-    orphaned = and_(_LIVING, ~c.rule.startswith(OUTSIDE, autoescape=True), ~or_(*kept))
+    orphaned = and_(_LIVING, ~c.rule.startswith(OUTSIDE, autoescape=True), ~or_(false(), *kept))
     silent = and_(_LIVING, c.rule_hash == TOLD_ONCE, c.last_seen_at <= at - told_once_for)
     return _found(connection, or_(orphaned, silent, c.flapping_since.is_not(None)))
 

@@ -13,6 +13,7 @@ from app.alerts.life import instance_rows
 from app.alerts.life.evaluator import Evaluator
 from app.alerts.life.instance import Instance, Transition
 from app.alerts.rules import latest_readings
+from app.alerts.rules.default_rules import DEFAULT_RULES
 from app.alerts.settings import AlertSettings
 from app.core.clock import ManualClock
 from app.core.database import Database
@@ -197,6 +198,13 @@ def test_a_tick_ends_what_its_rule_no_longer_stands_for_and_what_fell_silent(des
     reasons = {one.reason for one in ended}
     assert reasons == {"the rule was switched off", "its source has not named it for 24 h"}
     assert own.evaluator.tick().transitions == ()
+
+
+def test_a_tick_with_every_rule_switched_off_ends_what_they_found(database: Database, clock: ManualClock) -> None:
+    Desk(database, clock).disk(95.0, sparse=True)
+    desk = Desk(database, clock, **{name: {"enabled": False} for name in DEFAULT_RULES})
+    assert events(desk.evaluator.tick().transitions) == ["resolved"]
+    assert events(desk.evaluator.tick().transitions) == []
 
 
 def test_a_changed_threshold_ends_the_alert_before_the_new_one_is_judged(desk: Desk) -> None:
