@@ -13,6 +13,8 @@ from app.core.upsert import insert_into
 WORKER = "worker:"
 """What the signs of workers begin with; their name follows."""
 MONITOR = "monitor"
+LATELY = timedelta(hours=1)
+"""Deaths of workers are counted for so long."""
 FORGOTTEN_AFTER = timedelta(days=1)
 """A worker that is silent for longer is no longer expected: its machine was given up."""
 DEADLINE_S = 5.0
@@ -36,6 +38,11 @@ class Sign:
     def age_s(self, now: datetime) -> float:
         """Return how long ago it was renewed (seconds); 0 for one from a machine whose clock is ahead."""
         return max(0.0, (now - self.at).total_seconds())
+
+
+def deaths_lately(sign: Sign, now: datetime) -> list[str]:
+    """Return when workers of this name died within an hour without signing off, by their last signs (ISO 8601)."""
+    return [death for death in sign.facts.get("deaths", ()) if now - datetime.fromisoformat(death) < LATELY]
 
 
 class Signs:

@@ -20,7 +20,7 @@ from app.core.errors import GengfuError
 from app.core.redaction import redact
 from app.health.checks.system import resources
 from app.schedule.limits import BEAT_DOWN_AFTER
-from app.schedule.signs import DEADLINE_S, MONITOR, Signs
+from app.schedule.signs import DEADLINE_S, MONITOR, Signs, deaths_lately
 from app.schedule.waits import p95, queue_waits
 from app.watch.sampling import (
     broken_limits,
@@ -237,7 +237,11 @@ class Monitor:
     def _workers(self) -> Document:
         now = self._context.clock.now()
         workers = [
-            {"name": sign.worker, "silent_s": round(min(sign.age_s(now), self._watched_s(now)), 1)}
+            {
+                "name": sign.worker,
+                "silent_s": round(min(sign.age_s(now), self._watched_s(now)), 1),
+                "deaths": len(deaths_lately(sign, now)),
+            }
             for sign in self._signs.workers(now)
         ]
         return {"workers": workers}

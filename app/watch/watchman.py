@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -12,7 +12,7 @@ from app.context import Context
 from app.core.errors import GengfuError
 from app.core.redaction import redact
 from app.schedule.leases import Held, Leases
-from app.schedule.signs import WORKER, Signs
+from app.schedule.signs import WORKER, Signs, deaths_lately
 from app.watch.monitor import Monitor
 
 log = structlog.get_logger("gengfu.monitor")
@@ -41,6 +41,7 @@ class Watchman:
         self._owner = owner
         self._worker = worker
         self._signs = Signs(context.database)
+        self._deaths: list[str] | None = None
         life = max(_SHORTEST_LEASE, timedelta(seconds=_TURNS_OF_A_LEASE * context.settings.health.interval_s))
         self._leases = Leases(context.database, life)
         self._held: Held | None = None
@@ -78,11 +79,20 @@ class Watchman:
         if self._worker is None:
             return
         facts = {"queues": list(self._worker.queues), "host": socket.gethostname(), "pid": os.getpid()}
-        turned_at = self._context.clock.now() - timedelta(seconds=self._worker.still_s())
+        now = self._context.clock.now()
+        turned_at = now - timedelta(seconds=self._worker.still_s())
         try:
+            facts["deaths"] = self._deaths_before(now)
             self._signs.leave(WORKER + self._worker.name, facts, turned_at)
         except GengfuError as error:
             self._say(error)
+
+    def _deaths_before(self, now: datetime) -> list[str]:
+        """When those of this name died who did not sign off: what the first of us finds, each sign hands on."""
+        if self._deaths is None:
+            left = self._signs.find(WORKER + self._worker.name) if self._worker else None
+            self._deaths = [] if left is None else [*deaths_lately(left, now), left.at.isoformat()]
+        return self._deaths
 
     def _may_watch(self) -> bool:
         """Whether the lease is ours. Without a database all watch: that it is away must be told by somebody."""

@@ -193,6 +193,15 @@ DEFAULT_RULES: dict[str, dict[str, Any]] = {
         "message": "the worker {worker} has given no sign of life for {value} s",
         "inhibited_by": ["broker_down", "database_down"],
     },
+    "worker_crashing": {
+        "alertname": "WorkerCrashing",
+        "type": "worker_crashing",
+        "source": "workers.deaths",
+        "op": ">=",
+        # Once is a restart; who is started again and again is never silent for long.
+        "levels": {"warning": 3, "critical": 10},
+        "message": "the worker {worker} died {value} times within an hour and was started again; its log tells why",
+    },
     "memory_high": {
         "alertname": "MemoryHigh",
         "type": "memory",

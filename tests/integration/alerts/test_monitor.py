@@ -234,6 +234,39 @@ def test_a_worker_that_dies_grows_silent_and_one_that_lives_does_not(
     assert silent(desk) == {"夜班@vm": 0, "urgent@vm": 120}
 
 
+def deaths(desk: FakeDesk) -> list[int]:
+    return [worker["deaths"] for worker in desk.last("workers")["workers"]]
+
+
+def test_who_dies_and_is_started_again_is_counted_for_an_hour(
+    context: Context, desk: FakeDesk, clock: ManualClock
+) -> None:
+    beat = watchman(context, desk, "a")
+    beat.turn()
+    for life, count in enumerate((0, 1, 2, 3)):
+        worker = watchman(context, desk, f"b{life}", "夜班@vm")
+        # Its own later signs are no deaths.
+        for _ in range(2):
+            worker.turn()
+            beat.turn()
+            assert deaths(desk) == [count]
+            clock.advance(HALF_A_MINUTE)
+    clock.advance(timedelta(hours=1) - 5 * HALF_A_MINUTE)
+    worker.turn()
+    beat.turn()
+    assert deaths(desk) == [1], "the second of three died an hour ago"
+
+
+def test_who_signs_off_has_not_died(context: Context, desk: FakeDesk) -> None:
+    beat = watchman(context, desk, "a")
+    for life in ("b", "c"):
+        worker = watchman(context, desk, life, "夜班@vm")
+        worker.turn()
+        beat.turn()
+        assert deaths(desk) == [0]
+        worker.end()
+
+
 def test_a_worker_that_hangs_grows_silent_though_it_signs(context: Context, desk: FakeDesk, clock: ManualClock) -> None:
     beat = watchman(context, desk, "a")
     beat.turn()
