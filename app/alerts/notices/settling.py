@@ -142,7 +142,8 @@ def _send_at(
     if waiting:
         return min(row.next_at for row in waiting)
     if group.last_sent_at is not None:
-        return max(at, group.last_sent_at + GROUP_INTERVAL)
+        # No message waits longer than that, also where the clock was set back.
+        return min(max(at, group.last_sent_at + GROUP_INTERVAL), at + GROUP_INTERVAL)
     return at + group_wait
 
 
@@ -154,7 +155,9 @@ def _cannot_wait(saying: Saying, known: Mapping[str, Mark], at: datetime) -> boo
     if level != "critical" and saying.event != "escalated":
         return False
     since = at - GROUP_INTERVAL
-    return not any(RANK[mark.level] >= RANK[level] and mark.at > since and not mark.lost for mark in known.values())
+    return not any(
+        RANK[mark.level] >= RANK[level] and since < mark.at <= at and not mark.lost for mark in known.values()
+    )
 
 
 def _same(waiting: Marks, new: Marks) -> bool:

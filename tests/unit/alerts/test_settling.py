@@ -68,6 +68,14 @@ def test_a_group_gets_a_message_every_five_minutes_at_most(sent: timedelta, wait
     assert settled(group({"a": mark()}, sent), [A, B]).send_at == NOON + wait
 
 
+def test_a_clock_that_was_set_back_by_an_hour_delays_a_message_by_five_minutes_and_a_critical_one_not_at_all() -> None:
+    later = -HOUR
+    assert settled(group({"a": mark(ago=later)}, later), [A, B]).send_at == NOON + 5 * MINUTE
+    critical = an_instance("b", level="critical")
+    known = group({"a": mark("critical", ago=later)}, later)
+    assert settled(known, [CRITICAL, critical]).send_at == NOON
+
+
 @pytest.mark.parametrize("level", ["error", "critical"])
 def test_what_became_worse_is_told_at_once(level: Any) -> None:
     worse = an_instance("a", level=level)
