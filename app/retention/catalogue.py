@@ -76,6 +76,8 @@ class LiveTable:
     """Of SELECT, DELETE and UPDATE (which FOR UPDATE needs on one column)."""
     hides_rows: bool = False
     """Row security shows us only a part."""
+    analysed: bool = True
+    """The planner has statistics of it; of a partitioned table, they are its partitions' affair."""
 
 
 def live_table(connection: Connection, table: Table) -> LiveTable | None:
@@ -98,7 +100,10 @@ def starts_with(indexes: tuple[LiveIndex, ...], *columns: str) -> bool:
 _PG_TABLE = sql("""
     SELECT c.oid, c.oid::regclass::text AS name, c.relkind, c.relispartition, row_security_active(c.oid) AS hides,
            has_table_privilege(c.oid, 'SELECT') AS may_select, has_table_privilege(c.oid, 'DELETE') AS may_delete,
-           has_any_column_privilege(c.oid, 'UPDATE') AS may_lock
+           has_any_column_privilege(c.oid, 'UPDATE') AS may_lock,
+           c.relkind = 'p' OR EXISTS (
+               SELECT FROM pg_stats s JOIN pg_namespace n ON n.nspname = s.schemaname
+               WHERE n.oid = c.relnamespace AND s.tablename = c.relname) AS analysed
     FROM pg_class c WHERE c.oid = to_regclass(:name)""")
 _PG_COLUMNS = sql("""
     SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type, NOT a.attnotnull AS nullable,
@@ -168,6 +173,7 @@ def _postgresql(connection: Connection, table: Table) -> LiveTable | None:
         delete_triggers=tuple(connection.execute(_PG_TRIGGERS, oid).scalars()),
         lacking_rights=tuple(right for right, granted in rights.items() if not granted),
         hides_rows=found.hides,
+        analysed=found.analysed,
     )
 
 

@@ -158,6 +158,7 @@ class _Preflight:
         yield from self._child_keys()
         yield from self._child_indexes()
         for table in self._rule.tables:
+            yield from self._statistics(table)
             yield from self._referrers(table)
             yield from self._triggers(table)
 
@@ -312,6 +313,13 @@ class _Preflight:
         how = f"CREATE {'UNIQUE ' if unique else ''}INDEX{' CONCURRENTLY' if self._dialect == 'postgresql' else ''}"
         name = quote(f"ix_{table.name}_{'_'.join(columns)}"[:_LONGEST_NAME])
         return f"{how} {name} ON {self._seen.printed[table.fullname]} ({', '.join(map(quote, columns))})"
+
+    def _statistics(self, table: Table) -> Iterator[Remark]:
+        name = table.fullname
+        if not self._live[name].analysed and name not in self._seen.small:
+            mend = f"ANALYZE {self._seen.printed[name]}"
+            text = f"{name} was never analysed: the database guesses how to find its rows; tell it: {mend}"
+            yield _warning("never_analysed", text, mend)
 
     def _referrers(self, table: Table) -> Iterator[Remark]:
         live = self._live[table.fullname]
