@@ -208,8 +208,9 @@ def _read(walk: _Walk, subject: Subject, rule: Rule, fingerprint: str, reading: 
     if seen is not None and timedelta(0) < seen.last_seen_at - at <= RACE:
         return
     if not reading.known:
-        if seen is not None:
-            _missed(walk, subject, rule, seen)
+        # There is a figure, and it says nothing: neither that all is well nor that it is gone.
+        if seen is not None and seen.state != "resolved" and at - seen.last_seen_at >= GONE_AFTER:
+            walk.put(over(seen, at, f"there were too few rows to tell for {GONE_AFTER.days} days"))
     elif reading.level is not None:
         walk.put(bad(seen, subject, reading, at))
     elif seen is not None and seen.state != "resolved":

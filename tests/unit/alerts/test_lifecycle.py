@@ -313,6 +313,20 @@ def test_too_few_rows_end_nothing_and_begin_nothing() -> None:
     assert life.alert.state == "firing"
 
 
+@pytest.mark.parametrize("no_data", ["keep", "ok", "alert"])
+def test_too_few_rows_are_no_missing_figure_whatever_that_means(no_data: str) -> None:
+    life = Life(source="runs.success_percent", no_data=no_data)
+    job = {"job": "夜间清理"}
+    failing = Reading(rule_id="own", labels=job, level="warning", value=0.0, samples=20, message="0 %")
+    assert life.read(0, [failing], ["runs"]) == ["firing"]
+    few = Reading(rule_id="own", labels=job, value=0.0, samples=19, known=False)
+    for minute in (1, 10, 100, 7 * 24 * 60 - 1):
+        assert life.read(minute, [few], ["runs"]) == []
+    (alert,) = life.instances.values()
+    assert (alert.state, alert.message) == ("firing", "0 %")
+    assert life.read(7 * 24 * 60, [few], ["runs"]) == ["resolved"]
+
+
 def test_nothing_ends_because_time_passes() -> None:
     life = Life()
     life.see(0, "warning")
