@@ -57,7 +57,7 @@ def advance(
     subjects = {name: _subject(name, rule, sparse=sparse) for name, rule in rules.items() if rule.enabled}
     for fingerprint, reading in found.items():
         if subject := subjects.get(reading.rule_id):
-            _read(walk, subject, rules[reading.rule_id], fingerprint, reading)
+            _read(walk, subject, fingerprint, reading)
     failed = {reading.labels.get("rule") for reading in found.values() if _tells_failure(reading)}
     for instance in walk.before:
         known = instance.fingerprint in found or walk.was_changed(instance.fingerprint)
@@ -203,7 +203,7 @@ def _subject(name: str, rule: Rule, *, sparse: bool) -> Subject:
     return Subject(rule=name, rule_hash=rule.hash, alertname=rule.alertname, type=rule.type, patience=patience)
 
 
-def _read(walk: _Walk, subject: Subject, rule: Rule, fingerprint: str, reading: Reading) -> None:
+def _read(walk: _Walk, subject: Subject, fingerprint: str, reading: Reading) -> None:
     seen, at = walk.seen(fingerprint), walk.at
     if seen is not None and timedelta(0) < seen.last_seen_at - at <= RACE:
         return
