@@ -27,8 +27,11 @@ def restored(shop: Shop) -> Shop:
     with shop.lab.database.write() as connection:
         for statement in (
             "ALTER TABLE jobs SET (autovacuum_enabled = off)",
-            f"INSERT INTO jobs (no, state, done_at, label) SELECT n, 'done', now() - interval '99 days' + n * interval "
-            f"'1 second', '旧作业' FROM generate_series(1, {_ROWS}) n",
+            (
+                "INSERT INTO jobs (no, state, done_at, label) "
+                "SELECT n, 'done', now() - interval '99 days' + n * interval '1 second', '旧作业' "
+                f"FROM generate_series(1, {_ROWS}) n"
+            ),
             f"INSERT INTO parts (id, job_no) SELECT no, no FROM jobs WHERE no <= {_GO}",
             "CREATE INDEX ix_jobs_in_order ON jobs (state, done_at, no)",
         ):
