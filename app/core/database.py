@@ -46,6 +46,8 @@ _LOCAL_SETTINGS = text(
 _CHECKS_CLIENT_SINCE = 140000  # server_version
 # insufficient_privilege, also where row-level security would hide rows
 _REFUSED_STATES = frozenset({"42501"})
+_READ_ONLY_STATE = "25006"
+_DISK_FULL_STATE = "53100"
 
 _PING_S = 2.0
 """One round trip. Short, for a lease of 15 s is renewed over such a connection: ping and new connection fit in half."""
@@ -157,13 +159,13 @@ class Database:
             # Options of this connection only: SQLite must take its write lock at BEGIN, not at the first write.
             connection = self.engine.connect().execution_options(gengfu_write=write)
         except DBAPIError as error:
-            raise self._translated(error, cut) from error
+            raise self._translated(error, cut, write=write) from error
         with connection, _deadline(connection.connection.dbapi_connection, cut):
             try:
                 with connection.begin():
                     yield connection
             except DBAPIError as error:
-                raise self._translated(error, cut) from error
+                raise self._translated(error, cut, write=write) from error
 
     def _set_timeouts(self, connection: Connection, statement_s: float, lock_s: float) -> None:
         connection.execute(
@@ -213,7 +215,7 @@ class Database:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
 
-    def _translated(self, error: DBAPIError, cut: _Cut) -> Exception:
+    def _translated(self, error: DBAPIError, cut: _Cut, *, write: bool = False) -> Exception:
         where = self.display_url
         if cut.fired:
             return DatabaseUnavailable(
@@ -223,15 +225,22 @@ class Database:
         state = getattr(error.orig, "pgcode", None)
         if state in _BUSY_STATES or "database is locked" in reason:
             return DatabaseBusy(f"{where} is busy: {reason}")
-        if state in _REFUSED_STATES:
-            return DatabaseRefused(
-                f"{where}: {reason}; GRANT the role what is missing, or name another in DATABASE_URL"
-            )
+        if advice := _advice_on_refusal(state, reason, write=write):
+            return DatabaseRefused(f"{where}: {reason}; {advice}")
         if state in _SCHEMA_STATES or "no such table" in reason or "no such column" in reason:
             return SchemaMismatch(f"{where}: {reason}; `gengfu db check` tells what is missing")
         if error.connection_invalidated or _is_connection_failure(error, reason):
             return DatabaseUnavailable(f"{where} does not answer: {reason}; check DATABASE_URL and the server")
         return error
+
+
+def _advice_on_refusal(state: str | None, reason: str, *, write: bool) -> str | None:
+    if state in _REFUSED_STATES:
+        return "GRANT the role what is missing, or name another in DATABASE_URL"
+    # A block of ours that only reads and tries to write is no matter of the server.
+    if write and (state == _READ_ONLY_STATE or "readonly database" in reason):
+        return "nothing can be written: is it a standby, or its file or folder read only?"
+    return None
 
 
 def _is_connection_failure(error: DBAPIError, reason: str) -> bool:
@@ -240,7 +249,7 @@ def _is_connection_failure(error: DBAPIError, reason: str) -> bool:
     # psycopg2 gives no SQLSTATE to what never reached the server; class 08 and 57P are connection and shutdown.
     state = getattr(error.orig, "pgcode", None)
     return type(error.orig).__name__ in {"OperationalError", "InterfaceError"} and (
-        state is None or state.startswith(("08", "57P"))
+        state is None or state == _DISK_FULL_STATE or state.startswith(("08", "57P"))
     )
 
 

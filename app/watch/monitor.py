@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.context import Context
-from app.core.errors import GengfuError
+from app.core.errors import DatabaseBusy, GengfuError
+from app.core.own_tables import service_state
 from app.core.redaction import redact
 from app.health.checks.system import resources
 from app.schedule.limits import BEAT_DOWN_AFTER
@@ -39,6 +40,9 @@ _LATE = timedelta(seconds=45)
 """So much later than it is due a look comes only where the machine slept, or nothing could be heard."""
 _A_MINUTE_S = 60.0
 """What reads the history of runs or disks need not do so more often."""
+
+_TOUCH = update(service_state).where(service_state.c.key == MONITOR).values(updated_at=service_state.c.updated_at)
+"""Changes nothing, and fails where nothing can be changed."""
 
 Document = dict[str, Any]
 Probe = Callable[[], Document | None]
@@ -82,7 +86,6 @@ class Monitor:
         self._looked_at: datetime | None = None
         self._failures: Counter[str] = Counter()
         self._why: dict[str, str] = {}
-        self._worst: Document | None = None
         self._due: dict[str, float] = {}
         self._blind: dict[str, dict[str, Any]] = {}
         self._broker: Document | None = None
@@ -101,20 +104,17 @@ class Monitor:
             self._desk.watch_pass()
 
     def _judged(self, *, reachable: bool) -> list[str]:
-        self._tell_again_what_was_told_without_database(reachable=reachable)
         seen = {name: self._seen(name, look) for name, look in self._looks(reachable=reachable).items()}
         documents = {family: document for family, document in seen.items() if document is not None}
         self._desk.observe(documents, sparse=False)
         if reachable:
             self._desk.assert_outside(list(self._blind.values()), source="monitor", complete=True)
-            self._leave_sign()
-            self._looked_at = self._context.clock.now()
+            self._note_what_was_kept()
         return list(documents)
 
     def rest(self) -> None:
         """Forget since when this process has watched, and what it saw: another one does so now."""
         self._since = None
-        self._worst = None
         self._failures.clear()
         self._why.clear()
         self._due.clear()
@@ -126,7 +126,10 @@ class Monitor:
         self._signs.take_back(MONITOR)
 
     def _looks(self, *, reachable: bool) -> dict[str, _Look]:
-        without = {"services": _Look(probe=self._services), "disk": _Look(probe=self._disks, every_s=_A_MINUTE_S)}
+        without = {
+            "services": _Look(probe=self._services),
+            "disk": _Look(probe=lambda: self._disks(reachable=reachable), every_s=_A_MINUTE_S),
+        }
         if not reachable:
             return without
         return without | {
@@ -162,6 +165,8 @@ class Monitor:
             self._context.prepare_own_tables()
             with self._timed("database"), self._context.database.read(deadline_s=DEADLINE_S) as connection:
                 connection.execute(select(1))
+            self._try_to_write()
+            self._failures.setdefault("database", 0)
             if self._since is None:
                 self._since = self._watched_since(now)
             elif self._looked_at is not None and now - self._looked_at > self._longest_pause:
@@ -170,7 +175,22 @@ class Monitor:
         except GengfuError as error:
             self._failed("database", str(error))
             return False
-        return self._answered("database")
+        return True
+
+    def _try_to_write(self) -> None:
+        """A server that became a standby, or whose disk is full, answers questions and keeps nothing."""
+        try:
+            with self._context.database.write(deadline_s=DEADLINE_S) as connection:
+                connection.execute(_TOUCH)
+        except DatabaseBusy:
+            # Somebody else writes, for long: whoever judges waits as well, and tells what it finds.
+            return
+
+    def _note_what_was_kept(self) -> None:
+        """Only what was entered is past: until then an outage that was told without the database goes on."""
+        if self._leave_sign():
+            self._answered("database")
+            self._looked_at = self._context.clock.now()
 
     def _watched_since(self, now: datetime) -> datetime:
         """Since when somebody has watched without a gap, this process or those before it."""
@@ -188,10 +208,7 @@ class Monitor:
         else:  # what can't be asked at all, such as RabbitMQ without Celery, is neither well nor ill
             self._failures.pop("broker", None)
         told = [name for name in ("broker", "database") if name in self._failures]
-        document = {"services": [self._service(name) for name in told]}
-        if self._failures["database"]:
-            self._worst = document
-        return document
+        return {"services": [self._service(name) for name in told]}
 
     def _service(self, name: str) -> dict[str, Any]:
         failures = self._failures[name]
@@ -213,15 +230,9 @@ class Monitor:
         yield
         self._latency_s[service] = round(self._context.clock.monotonic() - started, 3)
 
-    def _tell_again_what_was_told_without_database(self, *, reachable: bool) -> None:
-        """Enter into the database, once it is back, what was told without it: its end is then told as well."""
-        if reachable and self._worst is not None:
-            worst, self._worst = self._worst, None
-            self._desk.observe({"services": worst}, sparse=False)
-
-    def _disks(self) -> Document:
+    def _disks(self, *, reachable: bool) -> Document:
         at = self._context.clock.now()
-        away = "the database is away" if self._failures["database"] else None
+        away = None if reachable else "the database is away"
         return disk_history(self._context).with_forecasts(measured_disks(self._context), at, away=away)
 
     def _queues(self) -> Document:
@@ -262,10 +273,9 @@ class Monitor:
         """
         return (now - (self._since or now)).total_seconds()
 
-    def _answered(self, service: str) -> bool:
+    def _answered(self, service: str) -> None:
         self._failures[service] = 0
         self._why.pop(service, None)
-        return True
 
     def _failed(self, service: str, why: str) -> None:
         self._failures[service] += 1
@@ -273,15 +283,17 @@ class Monitor:
             log.warning("service_does_not_answer", service=service, why=why)
         self._why[service] = why
 
-    def _leave_sign(self) -> None:
+    def _leave_sign(self) -> bool:
         if self._ended:
-            return
+            return False
         now = self._context.clock.now()
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "since": (self._since or now).isoformat()}
         try:
             self._signs.leave(MONITOR, facts, now)
         except GengfuError as error:
             log.warning("sign_of_life_not_written", error=str(error))
+            return False
+        return True
 
 
 def _blind(family: str, error: Exception) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from app.context import open_context
 from app.core import database as database_module
 from app.core import migrate
 from app.core.database import Database, DatabaseSettings
-from app.core.errors import DatabaseBusy, DatabaseUnavailable, SchemaMismatch, SettingsError
+from app.core.errors import DatabaseBusy, DatabaseRefused, DatabaseUnavailable, SchemaMismatch, SettingsError
 from app.core.migrate import HEAD, current_version, is_behind, require_head, upgrade
 from app.core.own_tables import metadata, run, service_state
 from app.core.utc_datetime import UtcDateTime
@@ -96,6 +96,13 @@ def test_a_read_transaction_refuses_to_write(database: Database) -> None:
         connection.execute(insert(service_state).values(row))
     with database.write() as connection:
         connection.execute(insert(service_state).values(row))
+
+
+def test_a_server_that_takes_no_writes_is_told_in_our_words(database: Database) -> None:
+    read_only = {"sqlite": "PRAGMA query_only = ON", "postgresql": "SET TRANSACTION READ ONLY"}
+    with pytest.raises(DatabaseRefused, match="nothing can be written"), database.write() as connection:
+        connection.exec_driver_sql(read_only[database.dialect])
+        connection.execute(insert(service_state).values(key="k", value={}, updated_at=datetime.now(UTC)))
 
 
 def test_an_error_inside_the_block_rolls_everything_back(database: Database) -> None:

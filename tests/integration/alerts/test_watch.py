@@ -14,7 +14,7 @@ from receiver import Receiver, receiving
 from app.alerts.targets import TargetSettings
 from app.context import Context, make_context
 from app.core.clock import ManualClock
-from app.core.errors import DatabaseUnavailable
+from app.core.errors import DatabaseRefused, DatabaseUnavailable
 from app.core.secret import Sealed
 from app.reporting.rollups import Rollups
 from app.schedule.in_force import Schedules
@@ -24,6 +24,7 @@ from app.watch import monitor as monitor_module
 from app.watch import telling
 from app.watch.desk import AlertDesk
 from app.watch.monitor import Monitor
+from app.watch.watchman import Watchman, WorkerFacts
 
 LOOK = timedelta(seconds=30)
 
@@ -174,6 +175,40 @@ def test_each_outage_of_a_day_is_told_while_it_lasts(
         looks(monitor, clock, 14)
         assert ops.told() == DOWN * number
         clock.advance(timedelta(hours=1))
+
+
+def no_writes(*_arguments: object, **_more: object) -> None:
+    raise DatabaseRefused("只读")
+
+
+def test_a_server_that_takes_no_writes_is_told_as_away_and_nobody_else_as_silent(
+    ops: Target, context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = WorkerFacts(name="夜班@vm", queues=("file",), still_s=lambda: 0.0)
+    watch = Watchman(context, Monitor(context, AlertDesk(context)), owner="a", worker=worker)
+    for writable, looked in ((True, 2), (False, 40), (True, 14)):
+        with monkeypatch.context() as patch:
+            if not writable:
+                patch.setattr("app.core.database.Database.write", no_writes)
+            for _ in range(looked):
+                watch.turn()
+                clock.advance(LOOK)
+        if not writable:
+            assert ops.told() == DOWN[:1]
+    assert ops.told() == DOWN
+
+
+def test_an_outage_whose_end_could_not_be_entered_at_first_is_entered_later(
+    ops: Target, context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = Monitor(context, AlertDesk(context))
+    outage(monkeypatch, clock, monitor)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.core.database.Database.write", no_writes)
+        patch.setattr(Monitor, "_try_to_write", lambda _self: None)
+        looks(monitor, clock, 1)
+    looks(monitor, clock, 14)
+    assert ops.told() == DOWN
 
 
 def test_an_outage_over_midnight_is_told_once(
