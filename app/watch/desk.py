@@ -186,15 +186,21 @@ class AlertDesk:
         return day_summary.heard(self._context.settings.paths.alert_reports, at.astimezone(self._context.zone))
 
     def _told_directly(self, alerts: Sequence[Alert]) -> Taken:
+        at = self._context.clock.now()
         without = without_database.tell(
-            alerts,
+            [alert for alert in alerts if not self._is_muted(alert, at)],
             settings=self._settings,
             open_target=self.open_target,
             reports=self._context.settings.paths.alert_reports,
-            at=self._context.clock.now().astimezone(self._context.zone),
+            at=at.astimezone(self._context.zone),
             memory=self._memory,
         )
         return Taken(open=len(alerts), events=without.events, without=without)
+
+    def _is_muted(self, alert: Alert, at: datetime) -> bool:
+        """Silences stand in the database; the hours of a rule hold without it, as where it is away by plan."""
+        rule = self._settings.rules.get(alert.rule)
+        return rule is not None and any(window.covers(at) for window in rule.mute_windows)
 
     def _bad_ones(self, documents: Mapping[str, Document]) -> list[Alert]:
         """What is bad in this very moment: without the database nobody knows for how long."""

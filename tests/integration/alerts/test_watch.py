@@ -177,6 +177,25 @@ def test_each_outage_of_a_day_is_told_while_it_lasts(
         clock.advance(timedelta(hours=1))
 
 
+def test_an_outage_in_the_hours_in_which_its_rule_is_quiet_is_told_when_they_are_over(
+    ops: Target, context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, ends = (f"{clock.now() + after:%H:%M}" for after in (timedelta(0), 6 * LOOK))
+    hours = {"from": began, "to": ends, "timezone": "UTC"}
+    rules: dict[str, Any] = {name: {"enabled": rule.enabled} for name, rule in context.settings.alerts.rules.items()}
+    rules["database_down"] = {"mute_windows": [hours]}
+    monkeypatch.setenv("GENGFU_ALERTS__RULES", json.dumps(rules))
+    quiet = make_context(load(), clock)
+    monitor = Monitor(quiet, AlertDesk(quiet))
+    outage(monkeypatch, clock, monitor)
+    assert (ops.told(), events(context, "critical")) == ([], [])
+    outage(monkeypatch, clock, monitor)
+    assert ops.told() == DOWN[:1]
+    looks(monitor, clock, 14)
+    quiet.database.dispose()
+    assert ops.told() == DOWN
+
+
 def no_writes(*_arguments: object, **_more: object) -> None:
     raise DatabaseRefused("只读")
 
