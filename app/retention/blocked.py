@@ -9,14 +9,15 @@ from app.core.database import Database
 from app.core.errors import GengfuError
 from app.retention.rules import RowRule
 
-_FOREIGN_KEY = "23503"
+_FOREIGN_KEY = frozenset({"23503", "23001"})
+"""SQLSTATE foreign_key_violation, and restrict_violation, as PostgreSQL 18 calls what ON DELETE RESTRICT refuses."""
 
 
 def why_blocked(database: Database, rule: RowRule, error: DBAPIError) -> str:
     """Return one line for the report; for a foreign key the constraint, or on SQLite the tables it may be of."""
     said = " ".join(str(error.orig).split())
     line = f"the database refused to delete rows of {rule.table_name}: {said}"
-    if getattr(error.orig, "pgcode", None) == _FOREIGN_KEY:
+    if getattr(error.orig, "pgcode", None) in _FOREIGN_KEY:
         diagnosis: Any = getattr(error.orig, "diag", None)
         return f"{line}; {_advice(rule, str(diagnosis.table_name), str(diagnosis.constraint_name))}"
     if "FOREIGN KEY constraint failed" in said:
