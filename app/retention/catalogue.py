@@ -90,6 +90,12 @@ def printed(connection: Connection, table: Table) -> str:
     return str(connection.dialect.identifier_preparer.format_table(table))
 
 
+def table_names(connection: Connection) -> list[str]:
+    """Return the tables of the database as a rule writes them: with their schema only where it is needed."""
+    names = _LITE_NAMES if connection.dialect.name == "sqlite" else _PG_NAMES
+    return list(connection.execute(names).scalars())
+
+
 def starts_with(indexes: tuple[LiveIndex, ...], *columns: str) -> bool:
     """Tell whether an index begins with these columns."""
     return any(index.columns[: len(columns)] == columns for index in indexes)
@@ -97,6 +103,11 @@ def starts_with(indexes: tuple[LiveIndex, ...], *columns: str) -> bool:
 
 # PostgreSQL
 
+_PG_NAMES = sql("""
+    SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname ELSE n.nspname || '.' || c.relname END
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND NOT starts_with(n.nspname, 'pg_')
+        AND n.nspname <> 'information_schema' ORDER BY 1""")
 _PG_TABLE = sql("""
     SELECT c.oid, c.oid::regclass::text AS name, c.relkind, c.relispartition, row_security_active(c.oid) AS hides,
            has_table_privilege(c.oid, 'SELECT') AS may_select, has_table_privilege(c.oid, 'DELETE') AS may_delete,
@@ -186,6 +197,7 @@ def _pg_indexes(connection: Connection, oid: int) -> tuple[LiveIndex, ...]:
 
 # SQLite
 
+_LITE_NAMES = sql("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")
 _LITE_TABLE = sql("SELECT name, type, sql FROM sqlite_master WHERE name = :name COLLATE NOCASE AND type <> 'index'")
 _LITE_COLUMNS = sql('SELECT name, type, "notnull", pk FROM pragma_table_info(:name) ORDER BY cid')
 _LITE_INDEXES = sql('SELECT name, "unique" FROM pragma_index_list(:name) WHERE NOT partial')

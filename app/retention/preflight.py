@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sqlalchemy import Connection, Table, literal, select, true
@@ -11,7 +11,7 @@ from sqlalchemy.sql.compiler import IdentifierPreparer
 
 from app.core.settings_file import nearest
 from app.core.source_tables import SourceTables, foreign_spelling
-from app.retention.catalogue import LiveColumn, LiveTable, Referrer, live_table, printed, starts_with
+from app.retention.catalogue import LiveColumn, LiveTable, Referrer, live_table, printed, starts_with, table_names
 from app.retention.counting import any_row, at_most
 from app.retention.expiry import EARLIEST, expired
 from app.retention.rules import RowRule
@@ -50,6 +50,8 @@ class Look:
     """What the database says where it can't even compare the columns as the rule does."""
     has_nameless: bool = False
     """There are rows without a key."""
+    nearest: Mapping[str, str] = field(default_factory=dict)
+    """Table that is not there -> the words that name the one that may be meant."""
 
 
 def look(connection: Connection, rule: RowRule) -> Look:
@@ -73,6 +75,7 @@ def look(connection: Connection, rule: RowRule) -> Look:
         spelling=odd,
         mismatch=mismatch,
         has_nameless=has_nameless,
+        nearest={name: nearest(name, table_names(connection)) for name, live in tables.items() if live is None},
     )
 
 
@@ -165,7 +168,9 @@ class _Preflight:
     def _table(self, table: Table) -> Iterator[Remark]:
         live = self._seen.tables[table.fullname]
         if live is None:
-            yield _refused("no_table", f"table {table.fullname} is not in the database")
+            yield _refused(
+                "no_table", f"table {table.fullname} is not in the database{self._seen.nearest[table.fullname]}"
+            )
             return
         if live.kind != "table":
             yield _refused("kind", f"{table.fullname} is a {live.kind}; rows are deleted from tables only")

@@ -56,6 +56,10 @@ def _trouble(
     try:
         with database.read() as connection:
             connection.execute(select(*columns).select_from(table).limit(0))
-    except (SchemaMismatch, DatabaseRefused) as error:
+    except SchemaMismatch as error:
+        # `gengfu db check`, which the error names, looks at [source] only.
+        said = str(getattr(error.__cause__, "orig", error)).splitlines()[0]
+        return SchemaMismatch(f"{table.fullname} is not as its rule needs it: {said}; see `gengfu retention check`")
+    except DatabaseRefused as error:
         return error
     return None

@@ -13,6 +13,7 @@ from app.retention.guards import judge
 from app.retention.preflight import Remark, fingerprint, look, remarks
 from app.retention.rule_settings import ChildSettings, HoldSettings, RowRuleSettings
 from app.retention.rules import RowRule, row_rules
+from app.retention.status import retention_status
 
 GOOD = """
     CREATE TABLE 订单 (编号 BIGINT PRIMARY KEY, 状态 VARCHAR(20), 完成 {time}, 附件 TEXT);
@@ -76,6 +77,36 @@ def test_the_default_rules_fit_the_sample_application(lab: Any, nothing_small: N
 def test_a_missing_table_is_refused_by_name(lab: Any) -> None:
     (remark,) = found(lab, order_rule(lab, children=[]))
     assert (remark.level, remark.text) == ("refused", "table 订单 is not in the database")
+
+
+def test_a_missing_table_is_refused_with_the_nearest_one(lab: Any) -> None:
+    create(lab, GOOD)
+    told = found(lab, order_rule(lab, table="订单们", children=[ChildSettings(table="明细项", foreign_key="订单编号")]))
+    assert [remark.text for remark in told] == [
+        'table 订单们 is not in the database (did you mean "订单"?)',
+        'table 明细项 is not in the database (did you mean "明细"?)',
+    ]
+
+
+def test_a_table_of_another_schema_is_named_with_it(lab: Any) -> None:
+    if lab.database.dialect != "postgresql":
+        pytest.skip("SQLite has one schema")
+    create(lab, "CREATE SCHEMA 店; CREATE TABLE 店.invoices (id BIGINT PRIMARY KEY)")
+    (remark,) = found(lab, order_rule(lab, table="invoices", children=[]))
+    assert remark.text == 'table invoices is not in the database (did you mean "店.invoices"?)'
+
+
+def test_a_run_and_the_status_send_to_the_check_of_rules(lab: Any) -> None:
+    order_rule(lab, children=[])
+    lab.with_settings(default_rules=False)
+    place = lab.place()
+    (ran,) = lab.document()["rules"]
+    (refused,) = retention_status(lab.database, place.source, place.settings, place.folders)["refused"].values()
+    assert ran["state"] == "refused"
+    for told in (*ran["reasons"], refused):
+        assert "订单" in told
+        assert "`gengfu retention check`" in told
+        assert "db check" not in told
 
 
 def test_a_missing_column_is_refused_with_the_nearest_one(lab: Any) -> None:
