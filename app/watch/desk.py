@@ -91,7 +91,8 @@ class AlertDesk:
         alerts, refused = parse_alerts(items)
         if refused:
             log.error("alerts_refused", source=source, count=len(refused), first=refused[0].why)
-        return self.take(alerts, source=source, complete=complete)
+        # What can't be read may name any of those that fire.
+        return self.take(alerts, source=source, complete=complete and not refused)
 
     def take(self, alerts: Sequence[Alert], *, source: str, complete: bool) -> Taken:
         """Take in alerts of a source; with `complete` those it no longer names are over."""

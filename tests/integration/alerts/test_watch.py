@@ -260,6 +260,17 @@ def test_alerts_of_others_told_without_the_database_are_not_told_again_when_it_i
     assert [event for event, _ in ops.told()] == ["firing"]
 
 
+@pytest.mark.parametrize("unreadable", ["kein Verzeichnis", [{"type": "printer", "severity": "kritisch"}]])
+def test_what_a_source_names_in_a_way_that_can_not_be_read_ends_nothing(context: Context, unreadable: object) -> None:
+    desk = AlertDesk(context, at_once=True)
+    found = [{"type": "printer", "message": "打印机缺纸", "severity": "critical"}]
+    desk.assert_outside(found, source="night", complete=True)
+    desk.assert_outside(unreadable, source="night", complete=True)
+    assert events(context, "critical") == [("Printer", "firing")]
+    desk.assert_outside([], source="night", complete=True)
+    assert events(context, "critical") == [("Printer", "firing"), ("Printer", "resolved")]
+
+
 def test_a_missing_report_is_told_and_its_end_when_it_is_counted(
     ops: Target, context: Context, clock: ManualClock
 ) -> None:
