@@ -142,7 +142,17 @@ def is_plain(path: str) -> bool:
 FILES = ("图/a.jpg", "图/深/b c.png", "合同.pdf", "-rf", "图/缺.jpg", "没有/缺.jpg")
 _PATHS = (
     *FILES,
-    *("./图/a.jpg", "图//a.jpg", "图/x/../a.jpg", "图/a.jpg/", "图", "", "../合同.pdf", "/etc/passwd", "s3://桶/a.jpg"),
+    *(
+        "./图/a.jpg",
+        "图//a.jpg",
+        "图/x/../a.jpg",
+        "图/a.jpg/",
+        "图",
+        "",
+        "../合同.pdf",
+        "file:///etc/passwd",
+        "s3://桶/a.jpg",
+    ),
 )
 _WORDS = {"text": ("done", "完成", "失败", "运行中", "Done", ""), "int": (1, 2, 3)}
 _KEYS = {"text": ("甲", "乙", "a", "A", "a b", "10", "9", "'", "{}", ",", "NULL"), "int": tuple(range(-1, 10))}

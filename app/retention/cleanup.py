@@ -10,7 +10,7 @@ from app.core.errors import DatabaseBusy, DatabaseRefused, DatabaseUnavailable, 
 from app.core.safe_files import Root, open_root, view_root
 from app.retention.archive import purge_due_rows
 from app.retention.directories import DirectoryEngine, DirectoryPreview
-from app.retention.due_files import FileWork, roots_without_rule
+from app.retention.due_files import FileWork, roots_in_doubt, roots_without_rule
 from app.retention.emergency import files_first
 from app.retention.expiry import frozen_now, passes
 from app.retention.folder_guards import FolderGuards
@@ -89,6 +89,8 @@ class _Cleanup:
         self._with_rows = only is None
         self._facts = facts
         self._started = place.clock.monotonic()
+        self._waited_for: dict[str, str] = {}
+        """Root -> why no file of it may be removed, though rows may go."""
         self._seconds = place.settings.max_seconds if budget is None else budget.total_seconds()
         self._book = rule_book(place.source, place.settings, place.folders)
         folder_rules = directory_rules(place.settings, place.active_logs, place.clock.now())
@@ -116,7 +118,7 @@ class _Cleanup:
                 self._phase(lambda: self._purge(tally, flight))
             for phase in self._phases(roots, tally, flight):
                 self._phase(phase)
-            self._told_held(roots.held | lost)
+            self._told_held(roots.held | lost | self._waited_for)
         self._phase(lambda: _settled(tally))
         self._facts.counts, self._facts.carried = tally.counts, tally.carried
         self._facts.interrupted_runs = tally.interrupted_runs
@@ -135,7 +137,7 @@ class _Cleanup:
             directories = DirectoryPreview(self._place, roots, self._facts.problems)
             guards = self._folder_guards()
             directories.run(guards.let_pass(self._directory_rules, roots, write=False))
-            self._told_held(roots.held | unknown)
+            self._told_held(roots.held | unknown | look.in_doubt)
         self._facts.counts = look.counts + directories.counts
         self._facts.folders = [figures.told() for figures in (*guards.held, *directories.figures)]
         self._facts.states += ["held"] if guards.held else []
@@ -174,6 +176,7 @@ class _Cleanup:
             return "partial"
         columns, unknown = present_references(self._place.database, self._book)
         # Rows of these roots may go, their files wait in the outbox.
+        unknown = roots_in_doubt(self._place, columns) | unknown
         usable = {name: root for name, root in roots.ready.items() if name not in unknown}
         sure = OpenRoots(ready=usable, held=roots.held)
         with self._place.database.read() as connection:
@@ -182,7 +185,7 @@ class _Cleanup:
             place=self._place, columns=columns, roots=sure, tally=tally, flight=flight, problems=self._facts.problems
         )
         is_done = purge_due(work, self._until()) & FileEngine(work).run(self._until())
-        roots.held.update({name: why for name, why in unknown.items() if name in roots.ready})
+        self._waited_for.update({name: why for name, why in unknown.items() if name in roots.ready})
         return "done" if is_done else self._early()
 
     def _directories(self, roots: OpenRoots[Root], tally: Tally, flight: Flight) -> str:

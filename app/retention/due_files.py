@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from app.core.safe_files import Root
+from app.core.safe_files import Root, show
 from app.retention import outbox_rows
 from app.retention.lock import Flight
 from app.retention.problems import Problems
-from app.retention.references import odd_references, referenced, roots_left
+from app.retention.references import odd_references, referenced, roots_left, unexplained_references
 from app.retention.roots import OpenRoots
 from app.retention.rules import RuleBook
 from app.retention.stored_paths import FileColumns
@@ -15,6 +15,7 @@ from app.retention.tally import Tally
 from app.retention.workplace import Workplace
 
 _SCAN_S = 600.0
+_STATES = ("pending", "trashed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,27 @@ def roots_without_rule(place: Workplace, book: RuleBook) -> tuple[set[str], dict
         "in use; write the root and its rule back, with enabled = false, until they are gone"
         for name in left - usable
     }
+
+
+def roots_in_doubt(place: Workplace, columns: FileColumns) -> dict[str, str]:
+    """Return root -> why nobody can tell which of its files are in use; nothing is asked while no file is due (R7).
+
+    Raises DatabaseUnavailable, DatabaseBusy.
+    """
+    if not any(_due_after(place, 0, state) for state in _STATES):
+        return {}
+    with place.database.read(deadline_s=_SCAN_S) as connection:
+        found = unexplained_references(connection, columns)
+    return {name: why_in_doubt(name, path) for name, path in found.items()}
+
+
+def why_in_doubt(root: str, path: str) -> str:
+    """Return the line that tells of a root in which a row names a file by such a path, and what mends it."""
+    return (
+        f"root {root}: a row names a file there as {show(path.encode())}, below no known spelling of the root, so that "
+        "nobody can tell which files are in use; files of deleted rows wait until its prefix stands in "
+        f"[retention.roots.{root}] aliases, or the row is corrected"
+    )
 
 
 def _due_files(place: Workplace, columns: FileColumns, state: str) -> Iterator[tuple[int, set[tuple[str, str]]]]:

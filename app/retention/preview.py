@@ -26,9 +26,10 @@ from sqlalchemy.sql.util import ClauseAdapter
 
 from app.core.errors import PathRefused
 from app.core.safe_files import ReadOnlyRoot
+from app.retention.due_files import why_in_doubt
 from app.retention.expiry import expired
 from app.retention.problems import Problems
-from app.retention.references import odd_references
+from app.retention.references import first_unexplained, odd_references, unexplained_sql
 from app.retention.roots import OpenRoots
 from app.retention.rules import ChildRule, RowRule
 from app.retention.stored_paths import FileColumn, FileColumns, is_final
@@ -59,6 +60,8 @@ class Preview:
         self.counts: Counter[str] = Counter()
         self.waiting = 0
         """Files that would wait for a later run."""
+        self.in_doubt: dict[str, str] = {}
+        """Root -> why its files would wait, though its rows would go."""
 
     def rows(self, rules: Mapping[str, tuple[RowRule, datetime]]) -> None:
         """Count what the rules (name -> rule and cutoff) would delete: rows, children and files."""
@@ -72,9 +75,22 @@ class Preview:
             odd = odd_references(connection, self._columns)
             # A root that is held has no rule here, and one of a rule that is switched off nobody opened.
             for root in sorted({file.root for rule, _ in chosen for file in rule.all_files}):
-                kept = all(rule.keep_deleted for rule, _ in chosen if root in {file.root for file in rule.all_files})
-                fate = "wait" if root in self._unknown or self._place.settings.file_grace else "keep" if kept else "go"
-                self._files(connection, root, fate, going, odd)
+                fate = self._fate(root, [rule for rule, _ in chosen])
+                doubtful = going.unexplained(connection, self._of_root(root)) if fate != "wait" else None
+                before = self.waiting
+                self._files(connection, root, fate if doubtful is None else "wait", going, odd)
+                if doubtful is not None and self.waiting > before:
+                    self.in_doubt[root] = why_in_doubt(root, doubtful)
+
+    def _fate(self, root: str, rules: Sequence[RowRule]) -> str:
+        """Return what becomes of files that nothing keeps: wait | keep (in the trash) | go."""
+        if root in self._unknown or self._place.settings.file_grace:
+            return "wait"
+        using = [rule for rule in rules if root in {file.root for file in rule.all_files}]
+        return "keep" if all(rule.keep_deleted for rule in using) else "go"
+
+    def _of_root(self, root: str) -> list[FileColumn]:
+        return [column for column in self._columns.all if column.root == root]
 
     def _rule(self, connection: Connection, rule: RowRule, so_far: "_Going", gone: Counter[Table]) -> Counter[Table]:
         """Count what goes by a rule and by none before it; return table -> rows that are gone then."""
@@ -91,9 +107,8 @@ class Preview:
                 self.counts[what] = going.count(connection, table)
 
     def _files(self, connection: Connection, root: str, fate: str, going: "_Going", odd: set[tuple[str, str]]) -> None:
-        columns = [column for column in self._columns.all if column.root == root]
         # As bytes: SQLite may hold text that is no UTF-8, which the driver would choke on.
-        named = going.named(columns).subquery()
+        named = going.named(self._of_root(root)).subquery()
         path = cast(named.c.path, LargeBinary) if connection.dialect.name == "sqlite" else named.c.path
         found = connection.execute(
             select(path, named.c.by_expired, named.c.by_others), execution_options={"yield_per": _FETCHED_TOGETHER}
@@ -181,6 +196,16 @@ class _Going:
             .group_by(every.c.path)
             .having(by_expired > 0)
         )
+
+    def unexplained(self, connection: Connection, columns: Sequence[FileColumn]) -> str | None:
+        """Return an absolute path of a row that stays which may mean any file of the root (R7)."""
+        for file in columns:
+            table = file.column.table
+            absolute = select(file.raw(connection.dialect.name)).select_from(self._joined(table))
+            absolute = absolute.where(unexplained_sql(file), self._goes(table) == 0)
+            if (path := first_unexplained(connection, file, absolute)) is not None:
+                return path
+        return None
 
     def _naming(self, file: FileColumn) -> Select[Any]:
         table = file.column.table

@@ -6,13 +6,14 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import CTE, Connection, Text, bindparam, column, literal, or_, select, union
+from sqlalchemy import CTE, ColumnElement, Connection, Select, Text, bindparam, column, literal, or_, select, union
 from sqlalchemy import text as sql
 
 from app.core.errors import GengfuError, PathRefused
 from app.retention.stored_paths import FileColumn, FileColumns
 
 _MOST_ODD = 100_000
+_FETCHED_TOGETHER = 1000
 _ODD = ("./%", "%//%", "%/./%", "%../%", "%/", "%/.")
 # The databases unpack the outbox themselves: no path travels to us and back.
 _UNPACKED = {
@@ -103,6 +104,37 @@ def odd_references(connection: Connection, columns: FileColumns) -> set[tuple[st
                 "no file is removed until they are corrected"
             )
     return found
+
+
+def unexplained_references(connection: Connection, columns: FileColumns) -> dict[str, str]:
+    """Return root -> an absolute path that a row names there and that no known spelling of the root begins.
+
+    It may mean any file of the root, as where two hosts have one volume at different places.
+    """
+    found: dict[str, str] = {}
+    for file in columns.all:
+        absolute = select(file.raw(connection.dialect.name)).where(unexplained_sql(file))
+        if file.root not in found and (path := first_unexplained(connection, file, absolute)) is not None:
+            found[file.root] = path
+    return found
+
+
+def unexplained_sql(file: FileColumn) -> ColumnElement[bool]:
+    """Return the condition of rows whose paths are for `first_unexplained` to look at."""
+    return file.relative_sql().like("/%")
+
+
+def first_unexplained(connection: Connection, file: FileColumn, values: Select[Any]) -> str | None:
+    """Return the first of the selected values that stays absolute in whichever order it is read, or None."""
+    with connection.execute(values, execution_options={"yield_per": _FETCHED_TOGETHER}) as found:
+        return next((file.text(value) for value in found.scalars() if _is_unexplained(file, value)), None)
+
+
+def _is_unexplained(file: FileColumn, value: str | bytes) -> bool:
+    try:
+        return all(path.startswith("/") for path in _meanings(file, value))
+    except PathRefused:
+        return False  # as in `_straightened`
 
 
 def _named_by(file: FileColumn, candidates: CTE) -> Any:
