@@ -11,7 +11,7 @@ from typing import TextIO
 import structlog
 from sqlalchemy import select
 
-from app.alerts.alert import Alert, Severity, parse_alerts
+from app.alerts.alert import Alert, Severity, fingerprint_of, parse_alerts
 from app.alerts.channel import Channel, ChannelContext
 from app.alerts.channels import open_target
 from app.alerts.channels.heartbeat import Signal
@@ -25,7 +25,7 @@ from app.alerts.life.evaluator import Evaluation, Evaluator
 from app.alerts.life.instance import Instance, outside_rule
 from app.alerts.notices import day_summary
 from app.alerts.notices.announcer import Announcer
-from app.alerts.notices.day_summary import Heard
+from app.alerts.notices.day_summary import Entry, Heard
 from app.alerts.notices.grouping import GROUP_WAIT
 from app.alerts.notices.recipients import recipients
 from app.alerts.notices.trimming import Trimming
@@ -101,6 +101,16 @@ class AlertDesk:
             # Under the name that the database will know them by.
             lambda: [replace(alert, rule=outside_rule(source, alert.rule)) for alert in alerts],
         )
+
+    def enter_what_was_told(self) -> Taken:
+        """Enter into the database, once it is back, what people were told without it, whoever told it.
+
+        What is over by then is found to be so like anything else, and its end is told.
+        """
+        at = self._context.clock.now().astimezone(self._context.zone)
+        entries = day_summary.told_lately(self._context.settings.paths.alert_reports, at)
+        told = [(one, entry.last_at) for entry in entries if (one := self._reading(entry)) is not None]
+        return self._taken(lambda: self._evaluator.enter(told), list)
 
     def acknowledge(self, fingerprint: str, *, by: str, comment: str, lasts: timedelta) -> Instance:
         """Acknowledge an open alert. Raises BadArgument where there is none, and the errors of `Database`."""
@@ -197,6 +207,21 @@ class AlertDesk:
             memory=self._memory,
         )
         return Taken(open=len(alerts), events=without.events, without=without)
+
+    def _reading(self, entry: Entry) -> Reading | None:
+        """Return what one of our rules found; None for alerts of others, which name them again themselves."""
+        rule_ids = (name for name in self._settings.rules if fingerprint_of(name, entry.labels) == entry.fingerprint)
+        rule_id = next(rule_ids, None)
+        if rule_id is None:
+            return None
+        return Reading(
+            rule_id=rule_id,
+            labels=entry.labels,
+            level=entry.history[-1].severity if entry.history else entry.severity,
+            value=entry.value,
+            threshold=entry.threshold,
+            message=entry.message,
+        )
 
     def _is_muted(self, alert: Alert, at: datetime) -> bool:
         """Silences stand in the database; the hours of a rule hold without it, as where it is away by plan."""

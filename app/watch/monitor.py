@@ -59,6 +59,10 @@ class Desk(Protocol):
         """Take in alerts that no rule of ours found."""
         ...
 
+    def enter_what_was_told(self) -> object:
+        """Enter what people were told while the database was away."""
+        ...
+
     def watch_pass(self) -> object:
         """Do what only time brings about, and send what is due."""
         ...
@@ -90,6 +94,7 @@ class Monitor:
         self._blind: dict[str, dict[str, Any]] = {}
         self._broker: Document | None = None
         self._latency_s: dict[str, float] = {}
+        self._entered = False
         self._ended = False
 
     def look(self) -> list[str]:
@@ -104,6 +109,8 @@ class Monitor:
             self._desk.watch_pass()
 
     def _judged(self, *, reachable: bool) -> list[str]:
+        if reachable and not self._entered:
+            self._desk.enter_what_was_told()
         seen = {name: self._seen(name, look) for name, look in self._looks(reachable=reachable).items()}
         documents = {family: document for family, document in seen.items() if document is not None}
         self._desk.observe(documents, sparse=False)
@@ -115,6 +122,7 @@ class Monitor:
     def rest(self) -> None:
         """Forget since when this process has watched, and what it saw: another one does so now."""
         self._since = None
+        self._entered = False
         self._failures.clear()
         self._why.clear()
         self._due.clear()
@@ -174,6 +182,7 @@ class Monitor:
                 self._since = now
         except GengfuError as error:
             self._failed("database", str(error))
+            self._entered = False
             return False
         return True
 
@@ -190,6 +199,7 @@ class Monitor:
         """Only what was entered is past: until then an outage that was told without the database goes on."""
         if self._leave_sign():
             self._answered("database")
+            self._entered = True
             self._looked_at = self._context.clock.now()
 
     def _watched_since(self, now: datetime) -> datetime:

@@ -92,6 +92,16 @@ class Evaluator:
             return Evaluation(at=now)
         return self._written(now, lambda connection: _take(connection, source, named, now, complete=complete))
 
+    def enter(self, told: Sequence[tuple[Reading, datetime]], at: datetime | None = None) -> Evaluation:
+        """Take as found what people were told already: it fires at once, so that its end can be told.
+
+        With each stands when it was found; of what was looked at since, more is known.
+        """
+        now = at or self._clock.now()
+        if not self._settings.enabled or not told:
+            return Evaluation(at=now)
+        return self._written(now, lambda connection: self._entered(connection, told, now))
+
     def tick(self, at: datetime | None = None) -> Evaluation:
         """Do what only time and the settings ask for; see `lifecycle.expire`."""
         now = at or self._clock.now()
@@ -145,6 +155,15 @@ class Evaluator:
         step = advance(rules, instances, readings, at, families=complete, sparse=sparse)
         about = {name: each for name, each in instances.items() if not _is_failure_elsewhere(each, rules, documents)}
         return _Thought(step=step, about=about, readings=readings, latest=latest)
+
+    def _entered(self, connection: Connection, told: Sequence[tuple[Reading, datetime]], at: datetime) -> "_Thought":
+        instances = instance_rows.by_fingerprint(connection, [one.fingerprint for one, _ in told])
+        readings = [
+            one
+            for one, found_at in told
+            if one.fingerprint not in instances or instances[one.fingerprint].last_seen_at <= found_at
+        ]
+        return _Thought(step=advance(self._settings.rules, instances, readings, at, sparse=True), about=instances)
 
     def _timed(self, connection: Connection, at: datetime) -> dict[str, Instance]:
         settings = self._settings

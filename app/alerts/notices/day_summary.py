@@ -122,11 +122,16 @@ def heard(folder: Path, at: datetime) -> Heard:
     `at` is aware, in the operator's zone. What can't be read was told to nobody: better twice than not at all.
     """
     found: dict[str, dict[str, Change]] = {}
-    for fingerprint, entry in {**_read(folder, at - timedelta(days=1)), **_read(folder, at)}.items():
-        if entry.resolved_at is None and abs(at - entry.last_at) < HEARD_FOR:
-            for target, change in entry.told.items():
-                found.setdefault(target, {})[fingerprint] = change
+    for entry in told_lately(folder, at):
+        for target, change in entry.told.items():
+            found.setdefault(target, {})[entry.fingerprint] = change
     return found
+
+
+def told_lately(folder: Path, at: datetime) -> list[Entry]:
+    """Return the alerts that went on until just now and that somebody was told of without the database; see `heard`."""
+    known = {**_read(folder, at - timedelta(days=1)), **_read(folder, at)}.values()
+    return [one for one in known if one.told and one.resolved_at is None and abs(at - one.last_at) < HEARD_FOR]
 
 
 def write(connection: Connection, folder: Path, at: datetime) -> Path:

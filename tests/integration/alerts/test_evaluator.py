@@ -14,6 +14,7 @@ from app.alerts.life.evaluator import Evaluator
 from app.alerts.life.instance import Instance, Transition
 from app.alerts.rules import latest_readings
 from app.alerts.rules.default_rules import DEFAULT_RULES
+from app.alerts.rules.readings import Reading
 from app.alerts.settings import AlertSettings
 from app.core.clock import ManualClock
 from app.core.database import Database
@@ -146,7 +147,7 @@ def test_a_document_that_is_not_what_was_promised_ends_nothing_and_is_told(desk:
 
 
 def test_a_family_that_is_none_is_refused(desk: Desk) -> None:
-    with pytest.raises(KeyError, match="disks is no family of figures; known: daily, disk"):
+    with pytest.raises(KeyError, match="disks is no family of figures; known: daily, reports, runs, disk"):
         desk.evaluator.evaluate("disks", disk(1.0))
 
 
@@ -205,6 +206,17 @@ def test_a_tick_with_every_rule_switched_off_ends_what_they_found(database: Data
     desk = Desk(database, clock, **{name: {"enabled": False} for name in DEFAULT_RULES})
     assert events(desk.evaluator.tick().transitions) == ["resolved"]
     assert events(desk.evaluator.tick().transitions) == []
+
+
+def test_what_people_were_told_is_entered_unless_it_was_looked_at_since(desk: Desk) -> None:
+    told = Reading(rule_id="disk_usage_high", labels={"mount": "/数据"}, level="critical", value=95.0, message="95 %")
+    before = desk.clock.now()
+    assert events(desk.evaluator.enter([(told, before)]).transitions) == ["firing"]
+    assert events(desk.evaluator.enter([(told, before)]).transitions) == []
+    desk.clock.advance(MINUTE)
+    assert desk.disk(20.0, sparse=True) == ["resolved"]
+    assert events(desk.evaluator.enter([(told, before)]).transitions) == []
+    assert events(desk.evaluator.enter([(told, desk.clock.now())]).transitions) == ["firing"]
 
 
 def test_a_changed_threshold_ends_the_alert_before_the_new_one_is_judged(desk: Desk) -> None:
@@ -304,7 +316,7 @@ def test_two_evaluators_at_once_tell_each_change_once(database: Database, clock:
 
 def test_many_alerts_change_in_one_evaluation(database: Database, clock: ManualClock) -> None:
     desk = Desk(database, clock)
-    workers = [{"name": f"w{number}", "silent_s": 130.0} for number in range(1200)]
+    workers = [{"name": f"w{number}", "silent_s": 130.0, "deaths": 0} for number in range(1200)]
     found = desk.evaluator.evaluate("workers", {"workers": workers}, sparse=True)
     assert (len(found.transitions), len(found.open)) == (1200, 1200)
     worse = [{**worker, "silent_s": 700.0} for worker in workers]

@@ -36,6 +36,9 @@ class FakeDesk:
         assert (source, complete) == ("monitor", True)
         self.outside.append(items)
 
+    def enter_what_was_told(self) -> None:
+        pass
+
     def watch_pass(self) -> None:
         self.passes += 1
 

@@ -177,6 +177,37 @@ def test_each_outage_of_a_day_is_told_while_it_lasts(
         clock.advance(timedelta(hours=1))
 
 
+def test_an_outage_is_over_also_where_who_told_it_is_gone_and_who_is_left_has_hardly_seen_it(
+    ops: Target, context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage(monkeypatch, clock, Monitor(context, AlertDesk(context)))
+    monitor = Monitor(context, AlertDesk(context))
+    looks(monitor, clock, 14)
+    assert ops.told() == DOWN
+    assert events(context, "critical") == [(name, event) for event, name in DOWN]
+    looks(monitor, clock, 14)
+    assert ops.told() == DOWN
+
+
+def test_a_disk_that_was_told_as_full_without_the_database_is_told_as_well_again_when_it_is_back(
+    ops: Target, context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = {name: {"enabled": rule.enabled} for name, rule in context.settings.alerts.rules.items()}
+    monkeypatch.setenv("GENGFU_ALERTS__RULES", json.dumps(rules | {"disk_usage_high": {"enabled": True}}))
+    found = {"mount": "/数据", "usage_percent": 95.0, "inodes_percent": None, "free_gb": 1.0}
+    mounts = [found | {"forecast": None, "inode_forecast": None}]
+    monkeypatch.setattr(Monitor, "_disks", lambda _self, **_how: {"mounts": mounts, "errors": []})
+    with_disk = make_context(load(), clock)
+    monitor = Monitor(with_disk, AlertDesk(with_disk))
+    outage(monkeypatch, clock, monitor)
+    story = [("firing", "DiskUsageHigh"), *DOWN[:1]]
+    assert ops.told() == story
+    found["usage_percent"] = mounts[0]["usage_percent"] = 20.0
+    looks(monitor, clock, 30)
+    with_disk.database.dispose()
+    assert sorted(ops.told()) == sorted([*story, ("resolved", "DiskUsageHigh"), DOWN[1]])
+
+
 def test_an_outage_in_the_hours_in_which_its_rule_is_quiet_is_told_when_they_are_over(
     ops: Target, context: Context, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
