@@ -49,7 +49,7 @@ def evaluate(url: str, alerts: int, rules: int, *, announced: bool) -> dict[str,
     before = peak_rss_mb()
 
     def judged(seconds: float) -> float:
-        document = {"workers": [{"name": f"night-{n}@工厂", "silent_s": seconds} for n in range(workers)]}
+        document = {"workers": [{"name": f"night-{n}@工厂", "silent_s": seconds, "deaths": 0} for n in range(workers)]}
         clock.advance(_STEP)
         return _timed(lambda: evaluator.evaluate("workers", document))
 
