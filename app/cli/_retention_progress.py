@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from app.retention.workplace import Stage
 
 _NAME_COLUMNS = 18
+_SIGNS = {"exact": "", "estimate": "~", "bound": ">="}
 
 
 class RunProgress:
@@ -23,30 +24,31 @@ class RunProgress:
         self._bars = bars
         self._stage: Stage | None = None
         # Until the first row may go days are counted and rules judged, on large tables for seconds.
-        self._task = bars.add_task("looking", total=None, unit="")
+        self._task = bars.add_task("looking", total=None, unit="", sign="")
 
     def begin(self, stage: "Stage") -> None:
         """Show a bar of its own for a stage; the one before stays as it ended."""
         self._end()
         self._stage = stage
-        self._task = self._bars.add_task(_name(stage), total=stage.total, unit=_unit(stage))
+        self._task = self._bars.add_task(
+            _name(stage), total=stage.total, unit=_unit(stage), sign=_SIGNS[stage.total_is]
+        )
 
     def advance(self, counts: Mapping[str, int]) -> None:
         """Show how far the stage is, by the counts of the whole run."""
         if self._stage is not None:
             done = self._stage.done(counts)
-            # Of a total that was estimated too low nothing is left to expect.
-            total = None if self._stage.total is None else max(self._stage.total, done)
-            self._bars.update(self._task, completed=done, total=total)
+            self._bars.tasks[-1].total = _total(self._stage, done)  # to `update` None is no change
+            self._bars.update(self._task, completed=done)
 
     def _end(self) -> None:
         if self._stage is None:
             self._bars.remove_task(self._task)
             return
         self._bars.stop_task(self._task)
-        if self._stage.total is None:
-            # Else it would go on as if something moved.
-            self._bars.update(self._task, total=self._bars.tasks[-1].completed)
+        if self._stage.total is None or self._stage.total_is != "exact":
+            # Without a total it would go on as if something moved, and a guess is one no more.
+            self._bars.update(self._task, total=self._bars.tasks[-1].completed, sign="")
 
 
 @contextmanager
@@ -59,6 +61,13 @@ def shown() -> Iterator[RunProgress | None]:
     columns = (_Name(), BarColumn(bar_width=None), _Amount(), _Rate(), _Time())
     with Progress(*columns, console=console, transient=True, expand=True) as bars:
         yield RunProgress(bars)
+
+
+def _total(stage: "Stage", done: int) -> int | None:
+    """Of a total that was counted too low nothing is left to expect; of one that was guessed nobody knows what."""
+    if stage.total is None or (stage.total_is != "exact" and done >= stage.total):
+        return None
+    return max(stage.total, done)
 
 
 def _name(stage: "Stage") -> str:
@@ -87,7 +96,7 @@ class _Amount(_Whole):
     def render(self, task: Task) -> Text:
         if not task.fields["unit"]:
             return Text()
-        total = f"/{task.total:,.0f}" if task.total is not None else ""
+        total = f"/{task.fields['sign']}{task.total:,.0f}" if task.total is not None else ""
         return Text(f"{task.completed:,.0f}{total} {task.fields['unit']}", justify="right", style="progress.download")
 
 
@@ -96,9 +105,9 @@ class _Rate(_Whole):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        if task.stop_time is not None and task.elapsed:
+        if task.elapsed and (task.stop_time is not None or not speed):
             speed = task.completed / task.elapsed
-        return Text(f"{speed:,.0f}/s" if speed else "", justify="right", style="progress.data.speed")
+        return Text(f"{speed or 0:,.0f}/s" if task.fields["unit"] else "", justify="right", style="progress.data.speed")
 
 
 class _Time(_Whole):
@@ -111,5 +120,9 @@ class _Time(_Whole):
             took = timedelta(seconds=int(task.elapsed or 0))
             return Text(f"in {took}", justify="right", style="progress.elapsed")
         remains = task.time_remaining
-        told = f"{timedelta(seconds=int(remains))}" if remains is not None and task.total else "-:--:--"
+        told = (
+            f"{task.fields['sign']}{timedelta(seconds=int(remains))}"
+            if remains is not None and task.total
+            else "-:--:--"
+        )
         return Text(told, justify="right", style="progress.remaining")

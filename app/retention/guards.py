@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, sele
 from sqlalchemy.exc import DBAPIError
 
 from app.core.errors import SchemaMismatch
-from app.retention.counting import EXACT, any_row, at_most, table_rows
+from app.retention.counting import EXACT, any_row, at_most, estimated, table_rows
 from app.retention.expiry import expired, expired_in, frozen_now, passes
 from app.retention.preflight import fingerprint, look, other_names, remarks
 from app.retention.remembered import recalled, remembered
@@ -61,6 +61,7 @@ def judge(place: Workplace, rule: RowRule, now: datetime, run_id: str) -> Verdic
             run_id=run_id,
             expired=figures.expired,
             expired_is_bound=figures.is_bound,
+            likely=figures.likely(),
             approval=approval.run_id if approval is not None else None,
             usual=_usual(figures.went) if figures.went else None,
             table_rows=figures.table_rows,
@@ -74,7 +75,7 @@ def judge(place: Workplace, rule: RowRule, now: datetime, run_id: str) -> Verdic
         if figures.is_bound and (found or approval is not None):
             # Who approves approves a figure: a bound would cover any number above it.
             figures = figures.to_the_end()
-            verdict = replace(verdict, expired=figures.expired, expired_is_bound=False)
+            verdict = replace(verdict, expired=figures.expired, expired_is_bound=False, likely=None)
             found = tuple(_reasons(place, verdict, figures))
     held = bool(found) and not (approval is not None and covers(approval, verdict, found))
     return replace(verdict, state="held" if held else "go", found=found)
@@ -171,6 +172,16 @@ class _Figures:
     def is_bound(self) -> bool:
         """There may be more rows than were counted."""
         return self.expired >= self.most
+
+    def likely(self) -> int | None:
+        """Return the planner's guess where it exceeds a bound; SQLite makes none."""
+        if not self.is_bound or self.connection.dialect.name == "sqlite":
+            return None
+        # Of a comparison of two columns it expects a third to hold.
+        rule = replace(self.rule, created=None)
+        goes = expired(rule, self.now - rule.keep, self.connection.dialect.name)
+        guess = estimated(self.connection, select(literal(1)).select_from(self.rule.table).where(goes))
+        return guess if guess > self.expired else None
 
     def reasons(self, verdict: Verdict, host_now: datetime) -> Iterator[Reason]:
         yield from differing_clocks(self.connection, host_now, self.guards)

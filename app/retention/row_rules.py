@@ -53,7 +53,9 @@ class RowRules:
             if engine.may_begin(facts, until) and self._may_run(facts, roots.held, write=True):
                 self._begun.append(facts)
                 name = facts.rule.name
-                self._place.on_stage(tally.stage("rule", name, (rule_key(name, "rows"),), facts.expected))
+                self._place.on_stage(
+                    tally.stage("rule", name, (rule_key(name, "rows"),), facts.expected, facts.expected_is)
+                )
                 engine.run(facts, until)
             self._tell(facts)
 
@@ -119,7 +121,12 @@ class RowRules:
 
     def _take(self, facts: RuleFacts, verdict: Verdict) -> None:
         facts.usual = verdict.usual
-        facts.expected = None if verdict.expired_is_bound else verdict.expired
+        facts.expected = verdict.likely or verdict.expired
+        if verdict.expired_is_bound:
+            facts.expected_is = "bound" if verdict.likely is None else "estimate"
+        most = facts.rule.max_rows
+        if most is not None and facts.expected is not None and most <= facts.expected:
+            facts.expected, facts.expected_is = most, "exact" if most <= (verdict.expired or 0) else facts.expected_is
         for reason in verdict.reasons:
             facts.ended(verdict.state, reason)
 

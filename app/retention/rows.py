@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from threading import Lock
+from typing import Literal
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -70,7 +71,8 @@ class RuleFacts:
     usual: float | None = None
     """Rows that the last seven runs covered (median)."""
     expected: int | None = None
-    """Rows that it covers now; None: more than were counted."""
+    """Rows that it covers now and may take; None: not known."""
+    expected_is: Literal["exact", "estimate", "bound"] = "exact"
 
     def ended(self, state: str, reason: str) -> None:
         """The rule ended before its time."""

@@ -115,11 +115,16 @@ class Tally:
             self._place.on_progress(self.counts)
 
     def stage(
-        self, kind: Literal["rule", "files", "folders"], name: str, counted: tuple[str, ...], total: int | None = None
+        self,
+        kind: Literal["rule", "files", "folders"],
+        name: str,
+        counted: tuple[str, ...],
+        total: int | None = None,
+        total_is: Literal["exact", "estimate", "bound"] = "exact",
     ) -> Stage:
         """Return a part of the run that begins now and is counted under these names."""
         before = sum(self.counts[count] for count in counted)
-        return Stage(kind=kind, name=name, counted=counted, before=before, total=total)
+        return Stage(kind=kind, name=name, counted=counted, before=before, total=total, total_is=total_is)
 
     def settle(self) -> None:
         """Find out whether the transaction whose COMMIT got no answer was committed, and count it if so.

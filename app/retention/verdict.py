@@ -28,6 +28,8 @@ class Verdict:
     expired: int | None = None
     """Rows that the rule covers; where `expired_is_bound`, at least so many. Damaged rows may be counted with them."""
     expired_is_bound: bool = False
+    likely: int | None = None
+    """Rows that it covers as the planner guesses, where it guesses more than the bound."""
     usual: float | None = None
     """Median of the rows that the last seven runs covered; None without earlier runs."""
     table_rows: int | None = None

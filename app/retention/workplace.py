@@ -45,6 +45,8 @@ class Stage:
     """Their sum as it begins, for a killed run's counts are among them."""
     total: int | None = None
     """Rows or files to go; None: not known."""
+    total_is: Literal["exact", "estimate", "bound"] = "exact"
+    """`bound`: there are at least so many."""
 
     def done(self, counts: Mapping[str, int]) -> int:
         """Return how many rows or files went since it began."""

@@ -19,6 +19,7 @@ from app.retention.rule_runs import KEPT, RuleRuns, deleted_up_to
 from app.retention.rule_settings import GuardSettings, RowRuleSettings
 from app.retention.rules import RowRule, row_rules
 from app.retention.verdict import Verdict
+from app.retention.workplace import Stage
 
 DAY = timedelta(days=1)
 SMALL = {"rows": 20, "whole_table": 10, "clock_s": 10**9}
@@ -304,6 +305,33 @@ def test_an_approval_is_of_a_figure_and_not_of_a_bound(lab: Any, monkeypatch: py
         connection.execute(update(schema.tasks).where(schema.tasks.c.id <= 71).values(completed_at=lab.now - 41 * DAY))
         connection.execute(update(schema.tasks).values(created_at=lab.now - 50 * DAY))
     assert (went(lab, "r2").state, verdict(lab).expired) == ("held", 71)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(None, (11, "bound")), (35, (11, "bound")), (5, (5, "exact"))])
+def test_a_stage_tells_whether_its_total_is_a_bound(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, most: int | None, expected: tuple[int, str]
+) -> None:
+    monkeypatch.setattr(guards, "EXACT", 10)
+    guarded(lab, enabled=False, rows=10, clock_s=10**9)
+    rows(lab, 35, days=40)
+    rule = {"table": "tasks", "finished": "completed_at", "keep": "30d"} | ({"max_rows": most} if most else {})
+    lab.with_settings(rules={"旧": read(RowRuleSettings, rule)}, default_rules=False)
+    stages: list[Stage] = []
+    lab.run(on_stage=stages.append)
+    assert [(stage.total, stage.total_is) for stage in stages if stage.kind == "rule"] == [expected]
+
+
+def test_the_planner_guesses_the_total_where_it_guesses_more(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if lab.database.dialect != "postgresql":
+        pytest.skip("SQLite guesses nothing")
+    monkeypatch.setattr(guards, "EXACT", 10)
+    guarded(lab, enabled=False, rows=10)
+    rows(lab, 300, days=40)
+    with lab.database.write() as connection:
+        connection.execute(text("ANALYZE tasks"))
+    found = verdict(lab)
+    assert (found.expired_is_bound, (found.expired or 0) < 300) == (True, True)
+    assert 250 <= (found.likely or 0) <= 350
 
 
 def test_an_approval_is_used_up_by_a_run_without_guards_too(lab: Any) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,6 +77,38 @@ def test_a_bar_that_ended_tells_what_it_took_and_never_less_than_was_done(monkey
     assert "5,500/5,500 files" in files
     assert files.endswith("in 0:00:00")
     assert folders.endswith("-:--:--")
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("bound", ">="), ("estimate", "~")])
+def test_a_total_that_is_not_certain_is_told_as_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, sign: str
+) -> None:
+    screen = Screen(monkeypatch, 80)
+    with _retention_progress.shown() as bars:
+        assert bars is not None
+        bars.begin(replace(ROWS, total=200_001, total_is=kind))
+        bars.advance({"rule.completed.rows": 50_100})
+        bars.advance({"rule.completed.rows": 100_100})
+        (within,) = screen.lines(bars)
+        bars.advance({"rule.completed.rows": 300_100})
+        (beyond,) = screen.lines(bars)
+        bars.begin(FOLDERS)
+        ended = screen.lines(bars)[0]
+    assert f"100,000/{sign}200,001 rows" in within
+    assert f" {sign}0:00:0" in within, "what remains is told with the same sign"
+    assert "300,000 rows" in beyond, "of a total that was passed nothing is told"
+    assert beyond.endswith("-:--:--")
+    assert "300,000/300,000 rows" in ended
+    assert sign not in ended
+
+
+def test_a_rate_is_told_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen(monkeypatch, 80)
+    with _retention_progress.shown() as bars:
+        assert bars is not None
+        bars.begin(ROWS)
+        (line,) = screen.lines(bars)
+    assert " 0/s " in line
 
 
 def test_where_no_terminal_is_there_are_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
