@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import select, update
 
 from app.context import Context
-from app.core.errors import DatabaseBusy, GengfuError
+from app.core.errors import GengfuError
 from app.core.own_tables import service_state
 from app.core.redaction import redact
 from app.health.checks.system import resources
@@ -187,13 +187,9 @@ class Monitor:
         return True
 
     def _try_to_write(self) -> None:
-        """A server that became a standby, or whose disk is full, answers questions and keeps nothing."""
-        try:
-            with self._context.database.write(deadline_s=DEADLINE_S) as connection:
-                connection.execute(_TOUCH)
-        except DatabaseBusy:
-            # Somebody else writes, for long: whoever judges waits as well, and tells what it finds.
-            return
+        """A standby, a full disk or a lock that stays: it answers questions and keeps nothing of what is seen."""
+        with self._context.database.write(deadline_s=DEADLINE_S) as connection:
+            connection.execute(_TOUCH)
 
     def _note_what_was_kept(self) -> None:
         """Only what was entered is past: until then an outage that was told without the database goes on."""

@@ -14,7 +14,7 @@ from receiver import Receiver, receiving
 from app.alerts.targets import TargetSettings
 from app.context import Context, make_context
 from app.core.clock import ManualClock
-from app.core.errors import DatabaseRefused, DatabaseUnavailable
+from app.core.errors import DatabaseBusy, DatabaseRefused, DatabaseUnavailable
 from app.core.secret import Sealed
 from app.reporting.rollups import Rollups
 from app.schedule.in_force import Schedules
@@ -259,6 +259,22 @@ def test_an_outage_whose_end_could_not_be_entered_at_first_is_entered_later(
         looks(monitor, clock, 1)
     looks(monitor, clock, 14)
     assert ops.told() == DOWN
+
+
+def test_a_database_that_is_locked_for_a_look_makes_nothing_fire_before_its_time(
+    ops: Target, context: Context, broker: dict[str, Any], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_arguments: object, **_more: object) -> None:
+        raise DatabaseBusy("locked")
+
+    monitor = Monitor(context, AlertDesk(context))
+    broker["queues"] = {"file": 101}
+    looks(monitor, clock, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.core.database.Database.write", locked)
+        looks(monitor, clock, 2)
+    looks(monitor, clock, 2)
+    assert (ops.told(), events(context, "warning"), events(context, "critical")) == ([], [], [])
 
 
 def test_an_outage_over_midnight_is_told_once(
