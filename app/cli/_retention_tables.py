@@ -120,7 +120,7 @@ def print_undone(done: "Undone", zone: ZoneInfo) -> None:
     for why, count in done.refused.items():
         click.secho(f"{count:,} rows not taken: {why}", fg="yellow")
     if done.missing:
-        click.secho(f"{done.missing:,} rows are gone for good: their time in the archive is over", fg="red")
+        click.secho(f"{done.missing:,} rows are gone for good: no archive holds them, or no longer", fg="red")
     for what, count in done.files.items():
         click.echo(f"files: {count:,} {what}")
     for line in done.lines:
