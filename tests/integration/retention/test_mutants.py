@@ -5,7 +5,6 @@ fails, so that no fault becomes one that can't be noticed because it isn't there
 """
 
 import inspect
-import os
 import sys
 import textwrap
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from retention_kills import Stopped, stop
 from retention_shop import Shop
 
 from app.core.safe_files import MARKER, Root
+from app.core.safe_files.neighbours import Neighbours
 from app.core.safe_files.read_only_root import ReadOnlyRoot
 from app.retention.batch import RowsStayed
 from app.retention.batches_postgresql import PostgresBatches
@@ -118,8 +118,7 @@ def a_folder_swapped_for_a_link_leads_nowhere(lab: Any, patch: pytest.MonkeyPatc
     canary = outside / "a.jpg"
     canary.write_text("无价")
     lab.task(image_path=lab.file("uploads", "图/a.jpg"))
-    patch.setattr(Root, "_expected", _swapping(lab.folders["uploads"] / "图", outside))
-    lab.run()
+    lab.run(checkpoint=_swapping(lab.folders["uploads"] / "图", outside, patch))
     assert (lab.folders["uploads"] / "图").is_symlink()
     assert canary.exists()
 
@@ -140,23 +139,28 @@ def more_than_the_share_of_a_table_stays(lab: Any, _patch: pytest.MonkeyPatch) -
     assert lab.tasks() == tasks
 
 
-def _swapping(folder: Path, outside: Path) -> Callable[..., os.stat_result]:
-    """The folder changes places with a link when its file has been looked at and is about to go."""
-    real = Root._expected
+def _swapping(folder: Path, outside: Path, patch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """The folder changes places with a link when it has been opened for the removal and its file is about to go."""
+    real = Neighbours.parent
 
-    def expected(self: Root, *told: Any) -> os.stat_result:
-        status = real(self, *told)
-        folder.rename(folder.with_name("moved"))
-        folder.symlink_to(outside)
-        return status
+    def parent(self: Neighbours, relative: bytes) -> tuple[int, bytes]:
+        found = real(self, relative)
+        if not folder.is_symlink():
+            folder.rename(folder.with_name("moved"))
+            folder.symlink_to(outside)
+        return found
 
-    return expected
+    def checkpoint(step: str) -> None:
+        if step == "files condemned":
+            patch.setattr(Neighbours, "parent", parent)
+
+    return checkpoint
 
 
 Scenario = Callable[[Any, pytest.MonkeyPatch], None]
 _IN_DELETE = {
     SqliteBatches: ("__init__", ", condition=expired_in(expiry, _DIALECT)"),
-    PostgresBatches: ("_deletion", ", expired_in(self._expiry, _DIALECT)"),
+    PostgresBatches: ("_deletion", ", *_still_expired(self._expiry)"),
 }
 MUTANTS: dict[str, tuple[Scenario, list[Change]]] = {
     "early unlink": (
@@ -202,7 +206,7 @@ MUTANTS: dict[str, tuple[Scenario, list[Change]]] = {
         [
             Change(
                 owner=Root,
-                method="_unlink",
+                method="remove_each",
                 old="os.unlink(leaf, dir_fd=folder)",
                 new="os.unlink(os.fsencode(self.path) + b'/' + relative)",
             )
