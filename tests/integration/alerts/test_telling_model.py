@@ -1,5 +1,6 @@
 """Whatever happens, in whatever order: who hears an end has heard the beginning, and nobody hears a thing too soon."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -252,7 +253,7 @@ def test_whatever_happens_people_are_told_what_is_true_and_once(migrated_sqlite:
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             machine,
             settings=hypothesis_settings(
-                max_examples=40,
+                max_examples=400 if os.environ.get("TEST_FULL") else 15,
                 stateful_step_count=25,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
