@@ -15,6 +15,10 @@ WORKER = "worker:"
 MONITOR = "monitor"
 LATELY = timedelta(hours=1)
 """Deaths of workers are counted for so long."""
+_MOST_DEATHS = 100
+"""Far beyond every threshold; a worker that can't start at all dies each second."""
+WATCHED_WITHIN_S = 120.0
+"""A monitor whose sign is younger watches: two turns of the slowest that the settings allow."""
 FORGOTTEN_AFTER = timedelta(days=1)
 """A worker that is silent for longer is no longer expected: its machine was given up."""
 DEADLINE_S = 5.0
@@ -42,7 +46,8 @@ class Sign:
 
 def deaths_lately(sign: Sign, now: datetime) -> list[str]:
     """Return when workers of this name died within an hour without signing off, by their last signs (ISO 8601)."""
-    return [death for death in sign.facts.get("deaths", ()) if now - datetime.fromisoformat(death) < LATELY]
+    deaths = sign.facts.get("deaths", [])[-_MOST_DEATHS:]
+    return [death for death in deaths if now - datetime.fromisoformat(death) < LATELY]
 
 
 class Signs:

@@ -33,14 +33,13 @@ from app.alerts.rules.readings import Reading, read_facts
 from app.context import Context
 from app.core.errors import GengfuError
 from app.core.own_tables import alert_instance
-from app.schedule.signs import MONITOR, Signs
+from app.schedule.signs import MONITOR, WATCHED_WITHIN_S, Signs
 
 log = structlog.get_logger("gengfu.alerts")
 
 _RECORDS_BUDGET_S = 5.0
 _PASS_BUDGET_S = 12.0
 """Seconds that sending may take: a channel gives up after ten."""
-_WATCHES_WITHIN = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +140,7 @@ class AlertDesk:
             sign = Signs(self._context.database).find(MONITOR)
         except GengfuError:
             return False
-        return sign is not None and sign.age_s(self._context.clock.now()) <= _WATCHES_WITHIN.total_seconds()
+        return sign is not None and sign.age_s(self._context.clock.now()) <= WATCHED_WITHIN_S
 
     def _passed(self) -> DeliveryReport:
         transitions = self._evaluator.tick().transitions

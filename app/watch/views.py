@@ -20,12 +20,10 @@ from app.alerts.rules.rule import Rule
 from app.context import Context
 from app.core.errors import BadArgument
 from app.core.own_tables import alert_event, alert_instance
-from app.schedule.signs import MONITOR, Signs
+from app.schedule.signs import MONITOR, WATCHED_WITHIN_S, Signs
 
 _OPEN = ("firing", "recovering")
 _LATELY = timedelta(days=1)
-_LATELY_S = 120
-"""A monitor that died is followed within 90 s."""
 _OF_ONE = 50
 """Events and messages shown of one alert."""
 
@@ -38,8 +36,7 @@ def who_watches(context: Context) -> dict[str, Any]:
     """
     enabled, sign = context.settings.alerts.enabled, Signs(context.database).find(MONITOR)
     silent_s = None if sign is None else round(sign.age_s(context.clock.now()), 1)
-    lately_s = max(_LATELY_S, 2 * context.settings.health.interval_s)
-    watched = enabled and silent_s is not None and silent_s <= lately_s
+    watched = enabled and silent_s is not None and silent_s <= WATCHED_WITHIN_S
     return {"watched": watched, "enabled": enabled, "monitor_silent_s": silent_s}
 
 

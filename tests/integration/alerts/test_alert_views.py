@@ -53,13 +53,6 @@ def test_nobody_watches_who_has_not_looked_for_two_minutes(context: Context) -> 
     assert seen(context, timedelta(seconds=120.1)) == (False, 120.1)
 
 
-def test_a_monitor_that_looks_seldom_may_be_silent_for_two_of_its_turns(context: Context) -> None:
-    health = msgspec.structs.replace(context.settings.health, interval_s=300)
-    seldom = replace(context, settings=msgspec.structs.replace(context.settings, health=health))
-    assert seen(seldom, timedelta(seconds=600))[0]
-    assert not seen(seldom, timedelta(seconds=600.1))[0]
-
-
 def test_nobody_watches_where_alerts_are_switched_off(context: Context) -> None:
     off = with_alerts(context, enabled=False)
     assert seen(off, timedelta(0)) == (False, 0.0)

@@ -260,6 +260,15 @@ def test_who_dies_and_is_started_again_is_counted_for_an_hour(
     assert deaths(desk) == [1], "the second of three died an hour ago"
 
 
+def test_of_a_worker_that_can_not_live_no_more_than_the_latest_deaths_are_remembered(
+    context: Context, desk: FakeDesk, clock: ManualClock
+) -> None:
+    old = [(clock.now() - timedelta(seconds=1)).isoformat()] * 5000
+    Signs(context.database).leave(WORKER + "夜班@vm", {"deaths": old}, clock.now())
+    watchman(context, desk, "b", "夜班@vm").turn()
+    assert len(Signs(context.database).workers(clock.now())[0].facts["deaths"]) == 101
+
+
 def test_who_signs_off_has_not_died(context: Context, desk: FakeDesk) -> None:
     beat = watchman(context, desk, "a")
     for life in ("b", "c"):
