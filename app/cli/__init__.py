@@ -38,6 +38,15 @@ class Nouns(ErrorsInOneLine):
         command: click.Command = import_module(f"app.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:  # the nearest is looked for among commands that are loaded already
+            nouns = self.list_commands(ctx)
+            raise click.NoSuchCommand(error.command_name, possibilities=nouns, ctx=ctx) from None
+
 
 @click.group(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="gengfu")

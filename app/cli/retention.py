@@ -1,6 +1,7 @@
 """`gengfu retention`: delete what has expired, look before, let pass what is held, bring back what went."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -25,6 +26,7 @@ def command() -> None:
 
 command.add_command(orphans)
 
+_INTERRUPTED = 128 + signal.SIGINT  # as shells tell it
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 _rules = click.option(
     "--rule", "rules", multiple=True, metavar="NAME", help="Only this rule; may be given several times."
@@ -40,7 +42,7 @@ def run(rules: tuple[str, ...], dry_run: bool, budget: str | None, as_json: bool
     """Delete what has expired, by the rules in config/retention.toml.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 held by a guard or because a root is not what it should be,
-    4 another clean-up runs, 5 something could not be done now.
+    4 another clean-up runs, 5 something could not be done now, 130 interrupted.
     """
     from msgspec import structs
 
@@ -54,7 +56,7 @@ def run(rules: tuple[str, ...], dry_run: bool, budget: str | None, as_json: bool
     arguments: dict[str, Any] = {"dry_run": dry_run, "rules": list(rules) or None}
     if budget is not None:
         arguments["budget_s"] = _span(budget).total_seconds()
-    with open_context() as context, nullcontext() if dry_run else shown() as bars:
+    with _interruptible(), open_context() as context, nullcontext() if dry_run else shown() as bars:
         logging = context.settings.logging
         if bars is not None:
             arguments |= {"on_progress": bars.advance, "on_stage": bars.begin}
@@ -220,6 +222,16 @@ def _ready() -> "Iterator[Context]":
     with open_context() as context:
         context.prepare_own_tables()
         yield context
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """On Ctrl-C tell how things stand."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("\ninterrupted: what it did is done and counted, the rest waits for the next run", err=True)
+        leave(_INTERRUPTED)
 
 
 def _span(text: str) -> timedelta:

@@ -182,3 +182,22 @@ def test_an_unknown_rule_is_answered_with_the_nearest(home: Path) -> None:
         result = gengfu_says("retention", verb, "--rule", "complete")
         assert (result.exit_code, 'did you mean "completed"?' in result.output) == (2, True)
     assert tasks(home) == [1, 2]
+
+
+def test_interrupted_a_run_says_how_things_stand_and_the_next_one_goes_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gengfu_says("roots", "init")
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("app.retention.rows.RowEngine.run", interrupt)
+        stopped = gengfu_says("retention", "run")
+    assert stopped.exit_code == 130
+    assert "the rest waits for the next run" in stopped.stderr
+    assert "Traceback" not in stopped.output
+    assert tasks(home) == [1, 2]
+    assert gengfu_says("retention", "run").exit_code == 0
+    assert tasks(home) == [2]
