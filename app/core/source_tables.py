@@ -1,6 +1,7 @@
 """The application's tables, as the settings map them: every other module uses the logical names below."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
@@ -59,6 +60,7 @@ RECEIPT_COLUMNS: dict[str, TypeEngine[Any]] = {
     "created_at": UtcDateTime(),
     "updated_at": UtcDateTime(),
 }
+_TYPES = {"tasks": TASK_COLUMNS, "receipts": RECEIPT_COLUMNS}
 TASK_FILE_COLUMNS = ("image_path", "document_path", "screenshot_path")
 RECEIPT_FILE_COLUMNS = ("qr_code_path", "barcode_path", "delivery_receipt_doc_path", "tracking_screenshot_path")
 
@@ -151,8 +153,7 @@ class SourceTable:
         """Return the column, or a typed NULL where the application has none."""
         if self.has(logical):
             return self.table.c[logical]
-        types = TASK_COLUMNS if self.kind == "tasks" else RECEIPT_COLUMNS
-        return cast(null(), types[logical])
+        return cast(null(), _TYPES[self.kind][logical])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +172,8 @@ class SourceTables:
 def map_source_tables(settings: SourceSettings) -> SourceTables:
     """Build the mapped tables from the settings; nothing is asked of the database yet."""
     return SourceTables(
-        tasks=_mapped("tasks", settings.tasks, TASK_COLUMNS),
-        receipts=_mapped("receipts", settings.receipts, RECEIPT_COLUMNS) if settings.receipts.table else None,
+        tasks=_mapped("tasks", settings.tasks),
+        receipts=_mapped("receipts", settings.receipts) if settings.receipts.table else None,
         statuses=settings.tasks.statuses,
         open_receipts=settings.receipts.open_statuses,
     )
@@ -192,19 +193,22 @@ def require_source(connection: Connection, source: SourceTables) -> None:
         raise SchemaMismatch(lines[0])
 
 
-def _mapped(
-    kind: Literal["tasks", "receipts"],
-    settings: TaskTableSettings | ReceiptTableSettings,
-    types: dict[str, TypeEngine[Any]],
-) -> SourceTable:
-    physical = {logical: settings.columns.get(logical, logical) for logical in types}
-    schema, _, name = settings.table.rpartition(".")
+def _mapped(kind: Literal["tasks", "receipts"], settings: TaskTableSettings | ReceiptTableSettings) -> SourceTable:
+    types = _TYPES[kind]
+    physical = tuple(settings.columns.get(logical, logical) for logical in types)
+    return SourceTable(kind=kind, table=_table(kind, settings.table, physical), logical=tuple(types))
+
+
+@lru_cache(maxsize=64)
+def _table(kind: Literal["tasks", "receipts"], full_name: str, physical: tuple[str, ...]) -> Table:
+    # Statements are compiled once for each Table object.
+    schema, _, name = full_name.rpartition(".")
     columns = [
-        Column(physical[logical], kind_, key=logical, primary_key=logical == "id")
-        for logical, kind_ in types.items()
-        if physical[logical]
+        Column(column, type_, key=logical, primary_key=logical == "id")
+        for column, (logical, type_) in zip(physical, _TYPES[kind].items(), strict=True)
+        if column
     ]
-    return SourceTable(kind=kind, table=Table(name, MetaData(), *columns, schema=schema or None), logical=tuple(types))
+    return Table(name, MetaData(), *columns, schema=schema or None)
 
 
 def _missing_of(connection: Connection, mapped: SourceTable) -> list[str]:

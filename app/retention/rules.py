@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +133,14 @@ def file_columns(rules: Iterable[RowRule]) -> tuple[FileColumn, ...]:
     return _each_once(file for rule in rules for file in rule.all_files)
 
 
-def bare_table(full_name: str, times: set[str], others: set[str]) -> Table:
+def bare_table(full_name: str, times: AbstractSet[str], others: AbstractSet[str]) -> Table:
     """Return a table of just the named columns; types other than times are left to the driver."""
+    return _bare_table(full_name, frozenset(times), frozenset(others))
+
+
+@lru_cache(maxsize=256)
+def _bare_table(full_name: str, times: frozenset[str], others: frozenset[str]) -> Table:
+    # Statements are compiled once for each Table object: a run whose tables are those of the one before saves that.
     schema, _, name = full_name.rpartition(".")
     types: dict[str, TypeEngine[Any]] = {column: NullType() for column in sorted(others)}
     types |= {column: UtcDateTime() for column in sorted(times)}
