@@ -7,11 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pytest
-
 from app.core.errors import Locked
-from app.retention import cleanup
-from app.retention.rules import RuleBook
 
 IS_FULL = bool(os.environ.get("TEST_FULL"))
 """Whether every step is taken where by default one of each kind is."""
@@ -47,22 +43,6 @@ def chosen_steps(points: Sequence[str], *shares: float) -> list[int]:
     for step, point in enumerate(points, 1):
         kinds.setdefault(point.partition(":")[0], []).append(step)
     return sorted({steps[int(share * (len(steps) - 1))] for steps in kinds.values() for share in shares})
-
-
-def compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have all runs of a test, whose settings stay, share their rules.
-
-    Statements over the same tables are compiled once; over new ones that takes as long as running them.
-    """
-    books: list[RuleBook] = []
-    real = cleanup.rule_book
-
-    def rule_book(*told: Any) -> RuleBook:
-        if not books:
-            books.append(real(*told))
-        return books[0]
-
-    monkeypatch.setattr(cleanup, "rule_book", rule_book)
 
 
 def stop() -> None:

@@ -155,7 +155,7 @@ def test_the_model_meets_every_reason_to_stay_and_to_go() -> None:
     """Else the comparison above would prove little."""
     seen: set[str] = set()
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=150, deadline=None, database=None, derandomize=True)
     @given(world=worlds(blobs=True))
     def look(world: World) -> None:
         left = what_is_left(world)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from retention_kills import Steps, Stopped, chosen_steps, compile_once, next_run, run_and_kill, stop
+from retention_kills import Steps, Stopped, chosen_steps, next_run, run_and_kill, stop
 from sqlalchemy import delete
 
 from app.core.own_tables import file_outbox, rule_run, service_state
@@ -50,7 +50,6 @@ def truth(lab: Any, monkeypatch: pytest.MonkeyPatch) -> Truth:
     """The checkpoints of an undisturbed run, and its figures."""
     monkeypatch.setattr("app.retention.rows._SQLITE_PAUSE_S", 0.0)
     lab.with_settings(batch_size=3)
-    compile_once(monkeypatch)
     furnish(lab)
     points: list[str] = []
     told = lab.document(checkpoint=points.append)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from retention_kills import IS_FULL, Steps, Stopped, chosen_steps, compile_once, next_run, run_and_kill, stop
+from retention_kills import IS_FULL, Steps, Stopped, chosen_steps, next_run, run_and_kill, stop
 from retention_shop import Shop
 from sqlalchemy import delete, func, insert, select
 
@@ -46,7 +46,6 @@ def shop(lab: Any, monkeypatch: pytest.MonkeyPatch) -> Shop:
     task_files = {**lab.settings.task_files, "screenshot_path": ""}
     receipt_files = {**lab.settings.receipt_files, "tracking_screenshot_path": ""}
     lab.with_settings(rules=rules, folders=folders, task_files=task_files, receipt_files=receipt_files, batch_size=8)
-    compile_once(monkeypatch)
     return shop
 
 
