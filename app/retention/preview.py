@@ -1,7 +1,7 @@
 """A dry run: the figures of a clean-up from read-only transactions and roots that can't remove (rule R13)."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,20 +14,24 @@ from sqlalchemy import (
     LargeBinary,
     Select,
     Table,
+    and_,
     case,
     cast,
     false,
     func,
+    literal,
     or_,
     select,
+    tuple_,
     union_all,
 )
 from sqlalchemy.sql.util import ClauseAdapter
+from sqlalchemy.types import NullType
 
 from app.core.errors import PathRefused
 from app.core.safe_files import ReadOnlyRoot
 from app.retention.due_files import why_in_doubt
-from app.retention.expiry import expired
+from app.retention.expiry import Expiry, cursor_of, expired, expired_in, passes
 from app.retention.problems import Problems
 from app.retention.references import first_unexplained, odd_references, unexplained_sql
 from app.retention.roots import OpenRoots
@@ -66,16 +70,15 @@ class Preview:
     def rows(self, rules: Mapping[str, tuple[RowRule, datetime]]) -> None:
         """Count what the rules (name -> rule and cutoff) would delete: rows, children and files."""
         with self._place.database.read(deadline_s=_SCAN_S) as connection:
-            chosen, dialect = list(rules.values()), connection.dialect.name
-            going = _Going(chosen, dialect)
-            gone: Counter[Table] = Counter()
-            for number, (rule, _) in enumerate(chosen):
-                gone = self._rule(connection, rule, _Going(chosen[: number + 1], dialect), gone)
+            going, gone = _Going(), Counter[Table]()
+            for rule, cutoff in rules.values():
+                going = going.also(connection, rule, cutoff)
+                gone = self._rule(connection, rule, going, gone)
             self._of_source(connection, going)
             odd = odd_references(connection, self._columns)
             # A root that is held has no rule here, and one of a rule that is switched off nobody opened.
-            for root in sorted({file.root for rule, _ in chosen for file in rule.all_files}):
-                fate = self._fate(root, [rule for rule, _ in chosen])
+            for root in sorted({file.root for rule, _ in rules.values() for file in rule.all_files}):
+                fate = self._fate(root, [rule for rule, _ in rules.values()])
                 doubtful = going.unexplained(connection, self._of_root(root)) if fate != "wait" else None
                 before = self.waiting
                 self._files(connection, root, fate if doubtful is None else "wait", going, odd)
@@ -141,6 +144,11 @@ class Preview:
             self._problems.add(f"{root}: {refusal}")
 
 
+def _plain(value: Any) -> ColumnElement[Any]:
+    # The server takes its type from the column beside it.
+    return literal(value, NullType())
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Named:
     """A path and how many rows name it."""
@@ -167,15 +175,38 @@ class _Parent:
 class _Going:
     """Statements about rows that go by any of some rules, and rows that stay."""
 
-    def __init__(self, rules: Sequence[tuple[RowRule, datetime]], dialect: str) -> None:
+    def __init__(self, rules: Sequence[tuple[RowRule, ColumnElement[bool]]] = ()) -> None:
+        """Take the rules, each with the condition of its rows."""
+        self._rules = rules
         self._own: dict[Table, list[ColumnElement[bool]]] = {}
         self._parents: dict[Table, dict[tuple[str, str, str], _Parent]] = {}
-        for rule, cutoff in rules:
-            self._own.setdefault(rule.table, []).append(expired(rule, cutoff, dialect))
+        for rule, condition in rules:
+            self._own.setdefault(rule.table, []).append(condition)
             for child in rule.children:
                 # Two rules of one table share the join.
                 which = (child.foreign_key.name, rule.table_name, rule.key.name)
                 self._parents.setdefault(child.table, {})[which] = _Parent.of(child, rule)
+
+    def also(self, connection: Connection, rule: RowRule, cutoff: datetime) -> "_Going":
+        """Return the same with a rule that comes after these."""
+        dialect = connection.dialect.name
+        if rule.max_rows is None:
+            condition = expired(rule, cutoff, dialect)
+        else:
+            condition = or_(false(), *self._first(connection, rule.max_rows, passes(rule, cutoff)))
+        return _Going((*self._rules, (rule, condition)))
+
+    def _first(self, connection: Connection, most: int, rest: Iterable[Expiry]) -> Iterator[ColumnElement[bool]]:
+        """Yield the condition of each pass until so many rows would be gone."""
+        for expiry in rest:
+            time, key = cursor_of(expiry, connection.dialect.name), expiry.rule.key
+            condition = expired_in(expiry, connection.dialect.name)
+            left = select(time, key).select_from(self._joined(key.table)).where(condition, self._goes(key.table) == 0)
+            if (last := connection.execute(left.order_by(time, key).offset(most - 1).limit(1)).first()) is not None:
+                yield and_(condition, tuple_(time, key) <= tuple_(*map(_plain, last)))
+                return
+            yield condition
+            most -= connection.execute(select(func.count()).select_from(left.subquery())).scalar_one()
 
     def table(self, name: str) -> Table | None:
         """Return the table of this name if rows of it may go."""

@@ -12,6 +12,8 @@ from sqlalchemy import select
 from app.core.own_tables import service_state
 from app.retention.cleanup import cleanup_expired
 
+_WITH_FILES = {"files": {"file": "uploads"}, "children": [{"table": "parts", "foreign_key": "job_no"}]}
+
 
 def cursors(shop: Shop) -> dict[str, list[Any]]:
     with shop.lab.database.read() as connection:
@@ -108,3 +110,22 @@ def test_the_budget_of_a_run_takes_the_place_of_the_settings(shop: Shop) -> None
     budget = timedelta(seconds=40)
     document = cleanup_expired(shop.lab.place(checkpoint=pass_time), run_id="r1", budget=budget).document
     assert [(rule["state"], rule["rows"]) for rule in document["rules"]] == [("budget", 2), ("budget", 0)]
+
+
+@pytest.mark.parametrize("most", [1, 3, 4, 5, 6, 7, 99])
+def test_a_dry_run_counts_no_more_than_max_rows(shop: Shop, most: int) -> None:
+    # Two words, rows with and without a finish time, two at one instant, and an earlier rule that takes one of them.
+    first = {"statuses": ["完成"], "order": 1, "keep": "60d"}
+    limited = {"statuses": ["done", "完成"], "fallback": "touched_at", "max_rows": most, "order": 2} | _WITH_FILES
+    shop.rules(early=first, limited=limited)
+    for no in range(4):
+        shop.job(no, days=50 - no // 2, file=shop.lab.file("uploads", f"图/{no}.jpg"))
+        shop.child("parts", no)
+    shop.job(4, days=70, state="完成")
+    shop.job(5, days=45, state="完成", file=shop.lab.file("uploads", "图/5.jpg"))
+    shop.job(6, days=None, touched_at=shop.now - timedelta(days=44), file=shop.lab.file("uploads", "图/6.jpg"))
+    dry, real = shop.lab.document("dry", dry_run=True), shop.lab.document("real")
+    assert [rule["rows"] for rule in dry["rules"]] == [1, min(most, 6)]
+    for told in ("rows", "children"):
+        assert [rule[told] for rule in dry["rules"]] == [rule[told] for rule in real["rules"]]
+    assert dry["files_cleaned"] == real["files_cleaned"] == min(most, 6)
