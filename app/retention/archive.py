@@ -6,9 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, text
 
 from app.core.own_tables import archived_row
+from app.retention.catalogue import printed
+from app.retention.counting import table_rows
+from app.retention.rules import RowRule
+
+_AT_ONCE_BYTES = 64 * 2**20
+# With what is stored out of line; a partitioned table has its rows in others.
+_SIZE = text(
+    "SELECT sum(pg_table_size(relid)) FROM (SELECT to_regclass(:name) AS relid UNION "
+    "SELECT relid FROM pg_partition_tree(to_regclass(:name))) AS parts"
+)
+_SQLITE_SIZE = text("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +41,23 @@ class ArchiveSlip:
             "archived_at": self.at,
             "purge_at": self.purge_at,
         }
+
+
+def rows_at_once(connection: Connection, rule: RowRule) -> int:
+    """Return how many rows of a rule, with their children, one archive row should hold at most.
+
+    By the mean size of a row on disk, on SQLite in the whole file: what is kept of a batch is one text, in the
+    server's memory and on SQLite in ours, and no server takes one beyond a gigabyte.
+    """
+    size = _stored_bytes(connection, rule)
+    return max(1, _AT_ONCE_BYTES * table_rows(connection, rule.table) // max(size, 1))
+
+
+def _stored_bytes(connection: Connection, rule: RowRule) -> int:
+    if connection.dialect.name == "sqlite":
+        return int(connection.execute(_SQLITE_SIZE).scalar_one())
+    names = [printed(connection, table) for table in rule.tables]
+    return sum(int(connection.execute(_SIZE, {"name": name}).scalar() or 0) for name in names)
 
 
 def purge_due_rows(connection: Connection, now: datetime) -> int:

@@ -20,6 +20,7 @@ from app.core.errors import (
     SchemaMismatch,
 )
 from app.core.safe_files import Root
+from app.retention.archive import rows_at_once
 from app.retention.batch import Gone, RowsStayed
 from app.retention.batch_size import BatchSize
 from app.retention.blocked import why_blocked
@@ -160,13 +161,15 @@ class RowEngine:
                 state="contended", reason=f"a replica is {lag:.0f} s behind, more than max_replay_lag_s = {most}"
             )
 
-    def workers(self) -> list[Worker]:
-        """Return those who work at one rule."""
-        settings = self._place.settings
+    def workers(self, rule: RowRule) -> list[Worker]:
+        """Return those who work at one rule. Raises DatabaseUnavailable, DatabaseBusy."""
+        most = self._place.settings.batch_size
+        if rule.keep_deleted:
+            with self._place.database.read() as connection:
+                most = min(most, rows_at_once(connection, rule))
         # SQLite has one write lock.
-        count = settings.connections if self._dialect == "postgresql" else 1
-        rows = min(settings.batch_size, _FIRST_ROWS[self._dialect])
-        return [Worker(size=BatchSize(most=settings.batch_size, rows=rows)) for _ in range(count)]
+        count = self._place.settings.connections if self._dialect == "postgresql" else 1
+        return [Worker(size=BatchSize(most=most, rows=min(most, _FIRST_ROWS[self._dialect]))) for _ in range(count)]
 
     def give_way(self) -> None:
         """Let the application have its turn."""
@@ -183,7 +186,7 @@ class _RuleWork:
         self._facts = facts
         self._until = until
         self._allowance = Allowance(most=facts.rule.max_rows)
-        self._workers = engine.workers()
+        self._workers = engine.workers(facts.rule)
         self._noting = Lock()
 
     def run(self) -> None:

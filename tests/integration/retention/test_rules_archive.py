@@ -1,6 +1,7 @@
 """Deleted rows that are kept for a while; every test runs on both databases."""
 
 import json
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -71,3 +72,32 @@ def test_without_keep_deleted_nothing_is_archived(shop: Shop) -> None:
     shop.child("parts", shop.job(1))
     assert shop.told()["rows"] == 1
     assert archived(shop) == []
+
+
+def test_what_is_kept_of_a_batch_stays_small_whatever_its_rows_hold(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, few = 40_000, 25
+    monkeypatch.setattr("app.retention.archive._AT_ONCE_BYTES", few * large)
+    noise = random.Random(20261122)
+    shop.rules(large={"keep_deleted": "24h"} | WITH_CHILDREN)
+    for no in range(60):
+        shop.job(no, label=noise.randbytes(large // 4).hex())
+        shop.child("parts", no, file=noise.randbytes(large // 4).hex())
+    assert shop.told()["rows"] == 60
+    kept = archived(shop)
+    assert sum(row.row_count for row in kept if not row.is_child) == 60
+    assert max(row.row_count for row in kept) <= few
+    # Nor one by one, which would cost a commit each.
+    assert min(row.row_count for row in kept if not row.is_child) > few // 5
+
+
+def test_rows_of_which_nothing_is_kept_go_in_batches_as_large_as_ever(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.retention.archive._AT_ONCE_BYTES", 1)
+    shop.rules(large={})
+    for no in range(30):
+        shop.job(no, label="大" * 5000)
+    told = shop.told()
+    assert (told["rows"], told["document"]["batches"]) == (30, 1)
