@@ -84,8 +84,14 @@ def _planned(place: Workplace, rule: RowRule, now: datetime, roots: OpenRoots[Re
     with place.database.read(deadline_s=_SCAN_S) as connection:
         look = _Look(connection, rule, now, roots, verdict.table_rows)
         known |= look.figures()
+    known["warnings"] += tuple(_limits(rule, known["rows"]))
     stays, exact = _stays(place, rule, now, verdict.table_rows)
     return RulePlan(**known, state=state, stays=stays, stays_exact=exact)
+
+
+def _limits(rule: RowRule, rows: Figure) -> Iterator[str]:
+    if rule.max_rows is not None and rows.value > rule.max_rows:
+        yield f"one run deletes no more than max_rows = {rule.max_rows:,}; the next one goes on from there"
 
 
 @dataclass(kw_only=True)

@@ -174,3 +174,17 @@ def test_looking_has_no_way_to_write_or_remove(lab: Any, monkeypatch: pytest.Mon
         assert lab.document(dry_run=True)["tasks_cleaned"] == 1
     assert lab.on_disk() == files
     assert (len(lab.tasks()), len(lab.receipts()), lab.outbox()) == (1, 1, [])
+
+
+_LIMIT = "one run deletes no more than max_rows = 2; the next one goes on from there"
+
+
+@pytest.mark.parametrize(("most", "told"), [(2, (_LIMIT,)), (3, ()), (None, ())])
+def test_a_limit_that_one_run_would_meet_is_told(lab: Any, most: int | None, told: tuple[str, ...]) -> None:
+    rule = {"table": "tasks", "finished": "completed_at", "keep": "30d"} | ({"max_rows": most} if most else {})
+    lab.with_settings(rules={"旧": read(RowRuleSettings, rule)}, default_rules=False)
+    for _ in range(3):
+        lab.task()
+    found = planned(lab, "旧")
+    assert found.rows == Figure.exactly(3)
+    assert tuple(warning for warning in found.warnings if "max_rows" in warning) == told
