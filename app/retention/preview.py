@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -75,7 +75,7 @@ class Preview:
                 going = going.also(connection, rule, cutoff)
                 gone = self._rule(connection, rule, going, gone)
             self._of_source(connection, going)
-            odd = odd_references(connection, self._columns)
+            odd = odd_references(connection, self._columns, going.staying)
             # A root that is held has no rule here, and one of a rule that is switched off nobody opened.
             for root in sorted({file.root for rule, _ in rules.values() for file in rule.all_files}):
                 fate = self._fate(root, [rule for rule, _ in rules.values()])
@@ -144,6 +144,11 @@ class Preview:
             self._problems.add(f"{root}: {refusal}")
 
 
+def _flag(conditions: Iterable[ColumnElement[bool]]) -> ColumnElement[int]:
+    """Return 1 where one of them holds, else 0, also where a condition itself is NULL."""
+    return case((or_(false(), *conditions), 1), else_=0)
+
+
 def _plain(value: Any) -> ColumnElement[Any]:
     # The server takes its type from the column beside it.
     return literal(value, NullType())
@@ -166,10 +171,15 @@ class _Parent:
     foreign_key: Column[Any]
     key: Column[Any]
     rows: FromClause
+    take: list[ColumnElement[bool]] = field(default_factory=list)
+    """Conditions of the rows of `rows` that take what hangs on them along."""
 
     @classmethod
     def of(cls, child: ChildRule, rule: RowRule) -> "_Parent":
         return cls(foreign_key=child.foreign_key, key=rule.key, rows=rule.table.alias())
+
+    def going(self) -> Iterator[ColumnElement[bool]]:
+        yield from map(ClauseAdapter(self.rows).traverse, self.take)
 
 
 class _Going:
@@ -181,11 +191,15 @@ class _Going:
         self._own: dict[Table, list[ColumnElement[bool]]] = {}
         self._parents: dict[Table, dict[tuple[str, str, str], _Parent]] = {}
         for rule, condition in rules:
-            self._own.setdefault(rule.table, []).append(condition)
+            own = self._own.setdefault(rule.table, [])
+            # What goes by a rule before it takes along what hangs on it by that rule.
+            first = and_(condition, _flag(own) == 0)
+            own.append(condition)
             for child in rule.children:
                 # Two rules of one table share the join.
                 which = (child.foreign_key.name, rule.table_name, rule.key.name)
-                self._parents.setdefault(child.table, {})[which] = _Parent.of(child, rule)
+                parents = self._parents.setdefault(child.table, {})
+                parents.setdefault(which, _Parent.of(child, rule)).take.append(first)
 
     def also(self, connection: Connection, rule: RowRule, cutoff: datetime) -> "_Going":
         """Return the same with a rule that comes after these."""
@@ -201,7 +215,7 @@ class _Going:
         for expiry in rest:
             time, key = cursor_of(expiry, connection.dialect.name), expiry.rule.key
             condition = expired_in(expiry, connection.dialect.name)
-            left = select(time, key).select_from(self._joined(key.table)).where(condition, self._goes(key.table) == 0)
+            left = self.staying(select(time, key).where(condition), key.table)
             if (last := connection.execute(left.order_by(time, key).offset(most - 1).limit(1)).first()) is not None:
                 yield and_(condition, tuple_(time, key) <= tuple_(*map(_plain, last)))
                 return
@@ -228,12 +242,15 @@ class _Going:
             .having(by_expired > 0)
         )
 
+    def staying(self, statement: Select[Any], table: Table) -> Select[Any]:
+        """Return a SELECT from a table with only the rows that stay."""
+        return statement.select_from(self._joined(table)).where(self._goes(table) == 0)
+
     def unexplained(self, connection: Connection, columns: Sequence[FileColumn]) -> str | None:
         """Return an absolute path of a row that stays which may mean any file of the root (R7)."""
         for file in columns:
             table = file.column.table
-            absolute = select(file.raw(connection.dialect.name)).select_from(self._joined(table))
-            absolute = absolute.where(unexplained_sql(file), self._goes(table) == 0)
+            absolute = self.staying(select(file.raw(connection.dialect.name)).where(unexplained_sql(file)), table)
             if (path := first_unexplained(connection, file, absolute)) is not None:
                 return path
         return None
@@ -250,10 +267,9 @@ class _Going:
         return joined
 
     def _goes(self, table: Table) -> ColumnElement[int]:
-        # A plain yes or no, also where the condition itself is NULL.
-        return case((or_(false(), *self._conditions(table)), 1), else_=0)
+        return _flag(self._conditions(table))
 
     def _conditions(self, table: Table) -> Iterator[ColumnElement[bool]]:
         yield from self._own.get(table, ())
         for parent in self._parents.get(table, {}).values():
-            yield from map(ClauseAdapter(parent.rows).traverse, self._own[parent.key.table])
+            yield from parent.going()

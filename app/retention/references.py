@@ -3,10 +3,23 @@
 import json
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Connection, Select, Text, bindparam, column, literal, or_, select, union
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    column,
+    literal,
+    or_,
+    select,
+    union,
+)
 from sqlalchemy import text as sql
 
 from app.core.errors import GengfuError, PathRefused
@@ -39,6 +52,8 @@ _GIVEN = {
     "postgresql": "SELECT CAST(:root AS text) AS root, p AS path FROM json_array_elements_text(CAST(:paths AS json)) p",
     "sqlite": "SELECT :root AS root, p.value AS path FROM json_each(:paths) p",
 }
+
+Narrowed = Callable[[Select[Any], Table], Select[Any]]
 
 
 class TooManyOddPaths(GengfuError):
@@ -90,14 +105,17 @@ def roots_left(connection: Connection, rules: Collection[str]) -> set[str]:
     return set(connection.execute(every).scalars())
 
 
-def odd_references(connection: Connection, columns: FileColumns) -> set[tuple[str, str]]:
+def odd_references(
+    connection: Connection, columns: FileColumns, narrowed: Narrowed = lambda values, _: values
+) -> set[tuple[str, str]]:
     """Return (root, path) of files that rows name in a roundabout way, such as `./a//b.jpg` for `a/b.jpg`.
 
-    Raises TooManyOddPaths beyond a hundred thousand: then no file may be removed.
+    `narrowed` leaves out rows of a SELECT from a table. Raises TooManyOddPaths beyond a hundred thousand: then no file
+    may be removed.
     """
     found: set[tuple[str, str]] = set()
     for file in columns.all:
-        found.update((file.root, path) for path in _straightened(connection, file))
+        found.update((file.root, path) for path in _straightened(connection, file, narrowed))
         if len(found) > _MOST_ODD:
             raise TooManyOddPaths(
                 f"more than {_MOST_ODD} paths in {file.column} are not in plain form (./, //, ..); "
@@ -143,10 +161,11 @@ def _named_by(file: FileColumn, candidates: CTE) -> Any:
     return select(literal(file.root).label("root"), path.label("path")).where(path.in_(condemned))
 
 
-def _straightened(connection: Connection, file: FileColumn) -> Iterator[str]:
+def _straightened(connection: Connection, file: FileColumn, narrowed: Narrowed) -> Iterator[str]:
     path = file.relative_sql()
     odd = or_(*(path.like(pattern) for pattern in _ODD))
-    values = select(file.raw(connection.dialect.name)).where(odd).distinct().limit(_MOST_ODD + 1)
+    values = narrowed(select(file.raw(connection.dialect.name)).where(odd), file.column.table)
+    values = values.distinct().limit(_MOST_ODD + 1)
     for value in connection.execute(values).scalars():
         try:
             yield from _meanings(file, value)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from retention_model import NOW, ROOTS, Row, TableShape, World, what_is_left, worlds
 from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, MetaData, Table, Text, delete, insert, select
 
@@ -21,6 +22,10 @@ from app.retention.undo import undo
 
 _KINDS = {"int": BigInteger, "text": Text}
 _EXAMPLES = {"sqlite": 25, "postgresql": 15}
+_FORETOLD = (
+    *("files_cleaned", "bytes_freed", "files_set_aside", "files_kept_referenced", "files_missing", "refused_paths"),
+    *("tasks_cleaned", "receipts_cleaned"),
+)
 _TIMES_MORE = 20 if os.environ.get("TEST_FULL") else 1
 
 
@@ -52,8 +57,11 @@ def test_any_world_is_left_as_the_model_says_and_undone_it_is_as_before(house: A
 
 def _check(house: Any, metadata: MetaData, world: World) -> None:
     left = what_is_left(world)
+    dry = house.document("dry", dry_run=True)
+    assert (rows_of(house, metadata), files_of(house)) == (keyed(world.rows), world.files)
     told = house.document("r1")
     assert told["errors"] == []
+    _assert_foretold(dry, told)
     assert rows_of(house, metadata) == keyed(left.rows)
     assert files_of(house) == left.files
     for rule in told["rules"]:
@@ -73,6 +81,33 @@ def _check(house: Any, metadata: MetaData, world: World) -> None:
         done = undo(house.place(), "r1", undo_id="u1")
         assert done.complete, done
         assert (rows_of(house, metadata), files_of(house)) == (keyed(world.rows), world.files)
+
+
+@pytest.mark.timeout(3600 if _TIMES_MORE > 1 else 240)
+def test_a_dry_run_foretells_a_run_whose_rules_may_delete_so_many_rows(house: Any) -> None:
+    dialect = house.database.dialect
+
+    @settings(
+        max_examples=_TIMES_MORE * _EXAMPLES[dialect] // 2, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    @given(world=worlds(blobs=dialect == "sqlite"), most=st.integers(min_value=1, max_value=4))
+    def check(world: World, most: int) -> None:
+        for rule in world.rules.values():
+            rule["max_rows"] = most
+        with furnished(house, world):
+            dry = house.document("dry", dry_run=True)
+            _assert_foretold(dry, house.document("r1"))
+
+    check()
+
+
+def _assert_foretold(dry: dict[str, Any], told: dict[str, Any]) -> None:
+    assert {key: dry[key] for key in _FORETOLD} == {key: told[key] for key in _FORETOLD}
+    assert [_of_rule(rule) for rule in dry["rules"]] == [_of_rule(rule) for rule in told["rules"]]
+
+
+def _of_rule(told: dict[str, Any]) -> dict[str, Any]:
+    return {key: told[key] for key in ("name", "rows", "children")}
 
 
 @contextmanager
