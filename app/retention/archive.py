@@ -19,7 +19,9 @@ _SIZE = text(
     "SELECT sum(pg_table_size(relid)) FROM (SELECT to_regclass(:name) AS relid UNION "
     "SELECT relid FROM pg_partition_tree(to_regclass(:name))) AS parts"
 )
-_SQLITE_SIZE = text("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+_SQLITE_SIZE = text(
+    "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import pytest
 from processes import environment, run, started, wait_until
 from sample_state import database_of, end_leases, reported, state_of
 
-_TASKS = 8_000
+_TASKS = 5_000
 
 
 def test_after_a_kill_and_a_second_run_no_row_lacks_its_file_and_no_file_its_row(tmp_path: Path) -> None:

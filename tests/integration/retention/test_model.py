@@ -21,7 +21,7 @@ from app.retention.settings import RootSettings
 from app.retention.undo import undo
 
 _KINDS = {"int": BigInteger, "text": Text}
-_EXAMPLES = {"sqlite": 25, "postgresql": 15}
+_EXAMPLES = {"sqlite": 20, "postgresql": 12}
 _FORETOLD = (
     *("files_cleaned", "bytes_freed", "files_set_aside", "files_kept_referenced", "files_missing", "refused_paths"),
     *("tasks_cleaned", "receipts_cleaned"),
