@@ -1,6 +1,7 @@
 """Where retention stands between two runs: what has expired, what expires next, which files are still to go."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from app.core.database import Database
 from app.core.errors import DatabaseRefused, SchemaMismatch
 from app.core.own_tables import file_outbox
+from app.core.own_tables import run as job_run
 from app.core.redaction import redact
 from app.core.safe_files import show
 from app.core.source_tables import SourceTables
@@ -29,6 +31,8 @@ _SCAN_S = 120.0
 _SHOWN = 20
 _DAY = timedelta(days=1)
 _RUNS = 100
+_SILENT = timedelta(minutes=2)
+"""For as long the job of a silent run is taken by no other."""
 _SUCCESS = ("done", "budget")
 
 
@@ -85,16 +89,23 @@ def _state(database: Database, rule: RowRule, now: datetime) -> dict[str, Any]:
     with database.read(deadline_s=_SCAN_S) as connection:
         within = _count(connection, rule, now - rule.keep + _DAY)
         runs = last_runs(connection, rule.name, _RUNS)
+        is_killed = bool(runs) and runs[0].state == "running" and not _is_at_work(connection, runs[0].run_id, now)
     ended = next((run for run in runs if run.state in _SUCCESS), None)
     return {
         "rule": rule.name,
-        "last": _run(runs[0]) if runs else None,
+        "last": _run(replace(runs[0], state="interrupted") if is_killed else runs[0]) if runs else None,
         "last_success": _iso(ended.started_at) if ended is not None else None,
         "table": rule.table_name,
         "expired": kept.expired,
         "next": within - kept.expired,
         "lag_hours": kept.lag_hours,
     }
+
+
+def _is_at_work(connection: Connection, run_id: str, now: datetime) -> bool:
+    """A killed run can't say so: its job's record tells, or the silence of its heart. Without one nobody knows."""
+    found = connection.execute(select(job_run.c.state, job_run.c.heartbeat_at).where(job_run.c.id == run_id)).first()
+    return found is None or (found.state == "running" and found.heartbeat_at > now - _SILENT)
 
 
 def _run(run: RuleRun) -> dict[str, Any]:

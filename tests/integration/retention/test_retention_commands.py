@@ -199,5 +199,7 @@ def test_interrupted_a_run_says_how_things_stand_and_the_next_one_goes_on(
     assert "the rest waits for the next run" in stopped.stderr
     assert "Traceback" not in stopped.output
     assert tasks(home) == [1, 2]
+    last = {rule["rule"]: rule["last"] for rule in as_json("retention", "status")["rules"]}
+    assert last["completed"]["state"] == "interrupted"
     assert gengfu_says("retention", "run").exit_code == 0
     assert tasks(home) == [2]

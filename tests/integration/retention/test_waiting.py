@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from retention_kills import Stopped, stop
+from sqlalchemy import insert
 
+from app.core.own_tables import run as job_run
 from app.core.safe_files import MARKER
 from app.core.settings_reader import read
 from app.core.source_tables import SourceSettings, map_source_tables
@@ -99,3 +102,32 @@ def test_a_refused_rule_points_to_the_check_and_hides_no_other(lab: Any) -> None
     source = map_source_tables(SourceSettings())
     facts = retention_status(lab.database, source, lab.settings, lab.folders)
     assert {"completed", "failed"} <= {state["rule"] for state in facts["rules"]}
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        (None, "running"),
+        ({"state": "running", "silent": 119}, "running"),
+        ({"state": "running", "silent": 120}, "interrupted"),
+        ({"state": "interrupted", "silent": 0}, "interrupted"),
+    ],
+)
+def test_a_rule_is_at_work_only_as_long_as_its_run_is(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, job: dict[str, Any] | None, told: str
+) -> None:
+    monkeypatch.setattr("app.retention.status.frozen_now", lambda _: lab.now)
+    lab.task()
+    with pytest.raises(Stopped):
+        lab.run("r1", checkpoint=lambda point: stop() if point == "batch committed" else None)
+    if job is not None:
+        signed = lab.now - timedelta(seconds=job["silent"])
+        row = {"id": "r1", "job": "cleanup-expired-tasks", "trigger": "shell", "attempt": 1, "state": job["state"]}
+        with lab.database.write() as connection:
+            connection.execute(insert(job_run).values(**row, started_at=signed, heartbeat_at=signed))
+    source = map_source_tables(SourceSettings())
+    rules = retention_status(lab.database, source, lab.settings, lab.folders)["rules"]
+    assert {rule["rule"]: rule["last"] and rule["last"]["state"] for rule in rules} == {
+        "completed": told,
+        "failed": None,
+    }
