@@ -20,6 +20,7 @@ RULE = {
     "keep": "30d",
 }
 WITH_CHILDREN = {"children": [{"table": "parts", "foreign_key": "job_no"}]}
+WITH_FILES = WITH_CHILDREN | {"files": {"file": "uploads"}}
 
 
 def tables(key: type[TypeEngine[Any]]) -> MetaData:

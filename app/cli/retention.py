@@ -56,7 +56,7 @@ def run(rules: tuple[str, ...], dry_run: bool, budget: str | None, as_json: bool
     arguments: dict[str, Any] = {"dry_run": dry_run, "rules": list(rules) or None}
     if budget is not None:
         arguments["budget_s"] = _span(budget).total_seconds()
-    with _interruptible(), open_context() as context, nullcontext() if dry_run else shown() as bars:
+    with _interruptible(dry_run=dry_run), open_context() as context, nullcontext() if dry_run else shown() as bars:
         logging = context.settings.logging
         if bars is not None:
             arguments |= {"on_progress": bars.advance, "on_stage": bars.begin}
@@ -225,12 +225,15 @@ def _ready() -> "Iterator[Context]":
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible(*, dry_run: bool) -> Iterator[None]:
     """On Ctrl-C tell how things stand."""
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("\ninterrupted: what it did is done and counted, the rest waits for the next run", err=True)
+        stands = (
+            "nothing was changed" if dry_run else "what it did is done and counted, the rest waits for the next run"
+        )
+        click.echo(f"\ninterrupted: {stands}", err=True)
         leave(_INTERRUPTED)
 
 

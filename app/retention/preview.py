@@ -77,8 +77,9 @@ class Preview:
             self._of_source(connection, going)
             odd = odd_references(connection, self._columns, going.staying)
             # A root that is held has no rule here, and one of a rule that is switched off nobody opened.
-            for root in sorted({file.root for rule, _ in rules.values() for file in rule.all_files}):
-                fate = self._fate(root, [rule for rule, _ in rules.values()])
+            chosen = [rule for rule, _ in rules.values()]
+            for root in sorted({file.root for rule in chosen for file in rule.all_files}):
+                fate = self._fate(root, chosen)
                 doubtful = going.unexplained(connection, self._of_root(root)) if fate != "wait" else None
                 before = self.waiting
                 self._files(connection, root, fate if doubtful is None else "wait", going, odd)

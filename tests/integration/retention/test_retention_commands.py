@@ -203,3 +203,15 @@ def test_interrupted_a_run_says_how_things_stand_and_the_next_one_goes_on(
     assert last["completed"]["state"] == "interrupted"
     assert gengfu_says("retention", "run").exit_code == 0
     assert tasks(home) == [2]
+
+
+def test_interrupted_a_dry_run_says_that_nothing_was_changed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gengfu_says("roots", "init")
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("app.retention.preview.Preview.rows", interrupt)
+    stopped = gengfu_says("retention", "run", "--dry-run")
+    assert (stopped.exit_code, "nothing was changed" in stopped.stderr) == (130, True)
+    assert tasks(home) == [1, 2]

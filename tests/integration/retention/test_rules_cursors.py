@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 from retention_kills import Stopped, stop
-from retention_shop import Shop
+from retention_shop import WITH_FILES, Shop
 from sqlalchemy import select
 
 from app.core.own_tables import service_state
 from app.retention.cleanup import cleanup_expired
-
-_WITH_FILES = {"files": {"file": "uploads"}, "children": [{"table": "parts", "foreign_key": "job_no"}]}
 
 
 def cursors(shop: Shop) -> dict[str, list[Any]]:
@@ -116,7 +114,7 @@ def test_the_budget_of_a_run_takes_the_place_of_the_settings(shop: Shop) -> None
 def test_a_dry_run_counts_no_more_than_max_rows(shop: Shop, most: int) -> None:
     # Two words, rows with and without a finish time, two at one instant, and an earlier rule that takes one of them.
     first = {"statuses": ["完成"], "order": 1, "keep": "60d"}
-    limited = {"statuses": ["done", "完成"], "fallback": "touched_at", "max_rows": most, "order": 2} | _WITH_FILES
+    limited = {"statuses": ["done", "完成"], "fallback": "touched_at", "max_rows": most, "order": 2} | WITH_FILES
     shop.rules(early=first, limited=limited)
     for no in range(4):
         shop.job(no, days=50 - no // 2, file=shop.lab.file("uploads", f"图/{no}.jpg"))

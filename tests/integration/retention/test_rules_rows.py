@@ -5,12 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from retention_shop import Shop
+from retention_shop import WITH_FILES, Shop
 from sqlalchemy import Text, Uuid, text
 
 MICROSECOND = timedelta(microseconds=1)
 FUTURE = {"hold": [{"column": "lease_until", "when": "future"}]}
-WITH_FILES = {"files": {"file": "uploads"}, "children": [{"table": "parts", "foreign_key": "job_no"}]}
 
 
 @pytest.fixture

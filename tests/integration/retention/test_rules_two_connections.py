@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from retention_shop import Shop
+from retention_shop import WITH_FILES, Shop
 from sqlalchemy import select, text
 
 from app.core.errors import DatabaseBusy, DatabaseUnavailable, Locked
@@ -22,7 +22,6 @@ from app.retention.lock import Flight
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 JOBS = 40
-WITH_FILES = {"files": {"file": "uploads"}, "children": [{"table": "parts", "foreign_key": "job_no"}]}
 _PATIENCE_S = 20.0
 
 
